@@ -1,0 +1,21 @@
+/** Time as the service sees it: one interface, injected, so that tests own the clock; it never waits by itself. */
+
+/** A source of time. */
+export interface Clock {
+  /** Unix time in milliseconds. May jump when the machine's clock is set. */
+  now(): number;
+  /** Milliseconds since some fixed moment; never runs back. For durations and deadlines. */
+  elapsed(): number;
+  /** Calls `callback` once, `delayMs` from now, unless the returned function is called before. */
+  schedule(delayMs: number, callback: () => void): () => void;
+}
+
+/** The machine's clock. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  elapsed: () => performance.now(),
+  schedule: (delayMs, callback) => {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
+};

@@ -1,0 +1,139 @@
+/**
+ * Admission: judges an event, and decides all of it that is not the caller's to decide (id, time); it never
+ * queues.
+ */
+import type { Clock } from "../clock.js";
+import { ID_BYTES, PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../postgres/incoming-codec.js";
+import type { AdmittedEvent } from "./batch.js";
+import { type EventIds, parseEventId } from "./event-id.js";
+
+/** An event as a caller sends it. */
+export interface EventInput {
+  readonly property: string;
+  readonly section: number;
+  readonly id: number;
+  /** Empty: the service makes one. */
+  readonly eventId: string;
+}
+
+/** What is wrong with one field, for the one who calls. */
+export interface FieldViolation {
+  /** Name in the contract, for example `event_id`. */
+  readonly field: string;
+  readonly description: string;
+}
+
+/** How far the time of a caller's event id may lie in the past, in milliseconds. */
+export const EVENT_ID_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
+/** How far it may lie in the future, in milliseconds: clocks differ. */
+export const EVENT_ID_MAX_AHEAD_MS = 5 * 60 * 1000;
+
+const PROPERTY_PATTERN = /^[a-z][a-z0-9_.-]{0,31}$/;
+
+/** An event broke the rules; every field at fault is named. */
+export class InvalidEventError extends Error {
+  override readonly name = "InvalidEventError";
+  readonly violations: readonly FieldViolation[];
+
+  constructor(violations: readonly FieldViolation[]) {
+    super(violations.map(({ field, description }) => `${field}: ${description}`).join("; "));
+    this.violations = violations;
+  }
+}
+
+export interface AdmissionDeps {
+  readonly clock: Clock;
+  readonly ids: EventIds;
+  /** Properties that are accepted; undefined: any that has the right form. */
+  readonly properties: ReadonlySet<string> | undefined;
+}
+
+/** Turns what callers send into events whose bytes are decided. */
+export class Admission {
+  readonly #clock: Clock;
+  readonly #ids: EventIds;
+  readonly #properties: ReadonlySet<string> | undefined;
+  /** Every event's id is made here; encoding copies it out before the next event comes. */
+  readonly #id = new Uint8Array(ID_BYTES);
+
+  constructor(deps: AdmissionDeps) {
+    this.#clock = deps.clock;
+    this.#ids = deps.ids;
+    this.#properties = deps.properties;
+  }
+
+  /**
+   * Judges an event from the address `inet` (PostgreSQL's binary form; empty when not known). Encode the result
+   * before the next call: its id is overwritten then.
+   *
+   * @throws InvalidEventError that names every field at fault, and those of `alsoWrong`
+   */
+  admit(input: EventInput, inet: Uint8Array, alsoWrong?: FieldViolation): AdmittedEvent {
+    const { property, section, id: itemId, eventId } = input;
+    if (
+      alsoWrong !== undefined ||
+      !PROPERTY_PATTERN.test(property) ||
+      this.#properties?.has(property) === false ||
+      section === 0 ||
+      itemId === 0 ||
+      !this.#makeId(eventId)
+    ) {
+      throw new InvalidEventError([...this.#violations(input), ...(alsoWrong ? [alsoWrong] : [])]);
+    }
+    return { id: this.#id, property, section, itemId, inet };
+  }
+
+  /** Puts the event's id in place; false when the caller's is not acceptable. */
+  #makeId(eventId: string): boolean {
+    if (eventId === "") {
+      this.#ids.next(this.#id);
+      return true;
+    }
+    return parseEventId(eventId, this.#id) && this.#isTimely();
+  }
+
+  #isTimely(): boolean {
+    const ageMs = this.#clock.now() - uuidv7TimeMs(this.#id);
+    return ageMs <= EVENT_ID_MAX_AGE_MS && ageMs >= -EVENT_ID_MAX_AHEAD_MS;
+  }
+
+  *#violations(input: EventInput): Generator<FieldViolation> {
+    const property = propertyFault(input.property, this.#properties);
+    if (property !== undefined) {
+      yield { field: "property", description: property };
+    }
+    if (input.section === 0) {
+      yield { field: "section", description: "must be from 1 to 4294967295" };
+    }
+    if (input.id === 0) {
+      yield { field: "id", description: "must be from 1 to 4294967295" };
+    }
+    const eventId = input.eventId === "" ? undefined : this.#eventIdFault(input.eventId);
+    if (eventId !== undefined) {
+      yield { field: "event_id", description: eventId };
+    }
+  }
+
+  #eventIdFault(eventId: string): string | undefined {
+    if (!parseEventId(eventId, this.#id)) {
+      return "must be a UUIDv7 in its 36-character form, or empty";
+    }
+    return this.#isTimely() ? undefined : "its time must lie within the last 7 days and the next 5 minutes";
+  }
+}
+
+function propertyFault(property: string, allowed: ReadonlySet<string> | undefined): string | undefined {
+  if (property === "") {
+    return "is required";
+  }
+  if (property.length > PROPERTY_MAX_BYTES) {
+    return `must have at most ${PROPERTY_MAX_BYTES} characters`;
+  }
+  if (!PROPERTY_PATTERN.test(property)) {
+    return `must match ${PROPERTY_PATTERN.source}`;
+  }
+  if (allowed?.has(property) === false) {
+    return "is not one of the properties that this service accepts";
+  }
+  return undefined;
+}

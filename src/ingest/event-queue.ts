@@ -1,0 +1,131 @@
+/**
+ * The events that wait in memory: an open batch and the sealed ones behind it, bounded in bytes; it never
+ * starts a flush.
+ */
+import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
+import { type AdmittedEvent, Batch } from "./batch.js";
+
+/** Large enough that a COPY message costs little, small enough that a lone event does not hold much. */
+const CHUNK_MAX_BYTES = 64 * 1024;
+/** Chunks kept for reuse when the queue is empty again: 4 MiB. */
+const SPARE_CHUNKS_MAX = 64;
+
+export interface EventQueueLimits {
+  /** Memory for events, in bytes, counted in whole chunks, with the batches in flight. */
+  readonly queueMaxBytes: number;
+  /** Rows at which a batch is sealed. */
+  readonly flushMaxRows: number;
+}
+
+/** Fewest bytes that a queue for batches of `flushMaxRows` rows can work with: one chunk in flight, one open. */
+export function queueMinBytes(flushMaxRows: number): number {
+  return 2 * chunkBytesFor(flushMaxRows);
+}
+
+function chunkBytesFor(flushMaxRows: number): number {
+  return Math.min(CHUNK_MAX_BYTES, flushMaxRows * TUPLE_MAX_BYTES);
+}
+
+/**
+ * A bounded queue of batches. Memory is counted when a chunk is taken and given back only by
+ * {@link EventQueue.release}, so that what is in flight counts too.
+ */
+export class EventQueue {
+  readonly #flushMaxRows: number;
+  readonly #chunkBytes: number;
+  readonly #chunksMax: number;
+  readonly #spare: Uint8Array[] = [];
+  readonly #sealed: Batch[] = [];
+  #open = new Batch();
+  #chunksInUse = 0;
+  #rows = 0;
+
+  constructor(limits: EventQueueLimits) {
+    this.#flushMaxRows = limits.flushMaxRows;
+    this.#chunkBytes = chunkBytesFor(limits.flushMaxRows);
+    this.#chunksMax = Math.floor(limits.queueMaxBytes / this.#chunkBytes);
+  }
+
+  /** Rows that have no final outcome yet, those in flight included. */
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Memory in use, in bytes. */
+  get bytes(): number {
+    return this.#chunksInUse * this.#chunkBytes;
+  }
+
+  /** Share of the memory in use, from 0 to 1. */
+  get fullness(): number {
+    return this.#chunksInUse / this.#chunksMax;
+  }
+
+  /** True when a full batch waits to be taken. */
+  get hasSealed(): boolean {
+    return this.#sealed.length > 0;
+  }
+
+  /** The batch that takes the next event; has no rows when nothing came since the last seal. */
+  get open(): Batch {
+    return this.#open;
+  }
+
+  /** True when a caller waits for an event in here, batches in flight aside, to be on stable storage. */
+  get hasWaiters(): boolean {
+    return this.#open.hasWaiters || this.#sealed.some((batch) => batch.hasWaiters);
+  }
+
+  /** Encodes an event and returns the batch that holds it; undefined when there is no room for it. */
+  append(event: AdmittedEvent): Batch | undefined {
+    const batch = this.#open;
+    if (batch.needsChunk && !this.#extend(batch)) {
+      return undefined;
+    }
+    batch.append(event);
+    this.#rows += 1;
+    if (batch.rows >= this.#flushMaxRows) {
+      this.seal();
+    }
+    return batch;
+  }
+
+  /** Closes the open batch, if it has rows, and puts it behind the others. */
+  seal(): void {
+    if (this.#open.rows > 0) {
+      this.#open.seal();
+      this.#sealed.push(this.#open);
+      this.#open = new Batch();
+    }
+  }
+
+  /** Hands out the oldest sealed batch. It still counts until it is released. */
+  take(): Batch | undefined {
+    return this.#sealed.shift();
+  }
+
+  /** Returns a batch that was taken and could not be written: it is the oldest again. */
+  putBack(batch: Batch): void {
+    this.#sealed.unshift(batch);
+  }
+
+  /** Forgets a batch whose rows have all ended, and reuses its memory. */
+  release(batch: Batch): void {
+    this.#rows -= batch.rows;
+    for (const chunk of batch.takeChunks()) {
+      this.#chunksInUse -= 1;
+      if (this.#spare.length < SPARE_CHUNKS_MAX) {
+        this.#spare.push(chunk);
+      }
+    }
+  }
+
+  #extend(batch: Batch): boolean {
+    if (this.#chunksInUse >= this.#chunksMax) {
+      return false;
+    }
+    this.#chunksInUse += 1;
+    batch.extend(this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#chunkBytes));
+    return true;
+  }
+}

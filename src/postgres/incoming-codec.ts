@@ -1,0 +1,216 @@
+/**
+ * The bytes of one row of `incoming` in PostgreSQL's binary COPY format: writes and reads them, and never
+ * touches a connection.
+ *
+ * Format: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY-FORMAT
+ *
+ * A tuple is an int16 field count and then, for each field, an int32 length (−1 for NULL) and that many bytes,
+ * all big-endian. Ours has six fields, in the order of {@link INCOMING_COLUMNS}.
+ */
+import { decodeInet } from "./inet.js";
+
+/** The columns that a tuple holds, in its order. */
+export const INCOMING_COLUMNS = [
+  "id",
+  "property",
+  "property_section",
+  "property_id",
+  "remote_ip",
+  "stamp",
+] as const;
+
+/** What a COPY stream opens with: signature, no flags, no header extension. */
+export const COPY_HEADER = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "latin1"), Buffer.alloc(8)]);
+
+/** What a COPY stream ends with: a field count of −1. */
+export const COPY_TRAILER = Buffer.from([0xff, 0xff]);
+
+/** Length of an id, in bytes (a UUID). */
+export const ID_BYTES = 16;
+
+/** Longest property, in characters; all are ASCII, so in bytes too. */
+export const PROPERTY_MAX_BYTES = 32;
+
+const INET_MAX_BYTES = 20;
+const INT64_BYTES = 8;
+
+/** The largest tuple that {@link writeTuple} can make, in bytes. */
+export const TUPLE_MAX_BYTES =
+  2 + 6 * 4 + ID_BYTES + PROPERTY_MAX_BYTES + INT64_BYTES + INT64_BYTES + INET_MAX_BYTES + INT64_BYTES;
+
+/** PostgreSQL counts timestamps from 2000-01-01T00:00:00Z: that moment, in Unix milliseconds. */
+const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1);
+const TWO_TO_32 = 2 ** 32;
+
+/** One row of `incoming`, decoded. */
+export interface IncomingRow {
+  /** UUID in its 36-character form. */
+  readonly id: string;
+  readonly property: string;
+  readonly section: number;
+  readonly itemId: number;
+  /** IPv4 or IPv6 in text form; null when the address was not known. */
+  readonly remoteIp: string | null;
+  /** Unix time, in milliseconds. */
+  readonly stampMs: number;
+}
+
+function writeUint32(target: Uint8Array, offset: number, value: number): number {
+  target[offset] = value >>> 24;
+  target[offset + 1] = value >>> 16;
+  target[offset + 2] = value >>> 8;
+  target[offset + 3] = value;
+  return offset + 4;
+}
+
+function writeBytes(target: Uint8Array, offset: number, bytes: Uint8Array): number {
+  const length = bytes.length;
+  for (let i = 0; i < length; i++) {
+    target[offset + i] = bytes[i] as number;
+  }
+  return offset + length;
+}
+
+/** Writes a bigint field from a uint32. */
+function writeUint32Field(target: Uint8Array, offset: number, value: number): number {
+  const afterLength = writeUint32(target, offset, INT64_BYTES);
+  const afterHigh = writeUint32(target, afterLength, 0);
+  return writeUint32(target, afterHigh, value);
+}
+
+/** Unix time in milliseconds out of the first 48 bits of a UUIDv7 (RFC 9562, section 5.7). */
+export function uuidv7TimeMs(id: Uint8Array, offset = 0): number {
+  const high = ((id[offset] as number) << 8) | (id[offset + 1] as number);
+  const low =
+    (((id[offset + 2] as number) << 24) |
+      ((id[offset + 3] as number) << 16) |
+      ((id[offset + 4] as number) << 8) |
+      (id[offset + 5] as number)) >>>
+    0;
+  return high * TWO_TO_32 + low;
+}
+
+/**
+ * Writes one tuple and returns the offset behind it.
+ *
+ * The caller guarantees the shapes, and room for {@link TUPLE_MAX_BYTES}: `id` is a UUIDv7 of 16 bytes (the
+ * stamp is read out of it), `property` is 1 to 32 ASCII characters, `section` and `itemId` are uint32, and
+ * `inet` is the output of `encodeInet` (empty: NULL).
+ */
+export function writeTuple(
+  target: Uint8Array,
+  start: number,
+  id: Uint8Array,
+  property: string,
+  section: number,
+  itemId: number,
+  inet: Uint8Array,
+): number {
+  target[start] = 0;
+  target[start + 1] = INCOMING_COLUMNS.length;
+  let offset = writeBytes(target, writeUint32(target, start + 2, ID_BYTES), id);
+
+  const length = property.length;
+  offset = writeUint32(target, offset, length);
+  for (let i = 0; i < length; i++) {
+    target[offset + i] = property.charCodeAt(i);
+  }
+  offset = writeUint32Field(target, offset + length, section);
+  offset = writeUint32Field(target, offset, itemId);
+
+  if (inet.length === 0) {
+    offset = writeUint32(target, offset, 0xffffffff);
+  } else {
+    offset = writeBytes(target, writeUint32(target, offset, inet.length), inet);
+  }
+
+  const stampUs = (uuidv7TimeMs(id) - POSTGRES_EPOCH_MS) * 1000;
+  offset = writeUint32(target, offset, INT64_BYTES);
+  offset = writeUint32(target, offset, Math.floor(stampUs / TWO_TO_32));
+  return writeUint32(target, offset, stampUs % TWO_TO_32);
+}
+
+/** The bytes were not tuples as {@link writeTuple} makes them. */
+export class TupleFormatError extends Error {
+  override readonly name = "TupleFormatError";
+}
+
+/**
+ * Where each tuple starts, and, last, where the final one ends: `rows + 1` offsets.
+ *
+ * @throws TupleFormatError when the bytes do not end with a tuple or are not such tuples at all
+ */
+export function tupleOffsets(tuples: Buffer): number[] {
+  const offsets = [0];
+  let offset = 0;
+  while (offset < tuples.length) {
+    offset = tupleEnd(tuples, offset);
+    offsets.push(offset);
+  }
+  return offsets;
+}
+
+function tupleEnd(tuples: Buffer, start: number): number {
+  let offset = start + 2;
+  if (offset > tuples.length || tuples.readInt16BE(start) !== INCOMING_COLUMNS.length) {
+    throw new TupleFormatError(`no tuple of ${INCOMING_COLUMNS.length} fields at byte ${start}`);
+  }
+  for (let field = 0; field < INCOMING_COLUMNS.length; field++) {
+    const length = offset + 4 <= tuples.length ? tuples.readInt32BE(offset) : -2;
+    offset += 4 + Math.max(length, 0);
+    if (length < -1 || offset > tuples.length) {
+      throw new TupleFormatError(`the tuple at byte ${start} is cut off or malformed`);
+    }
+  }
+  return offset;
+}
+
+/**
+ * Decodes tuples back into rows, in their order.
+ *
+ * @throws TupleFormatError
+ */
+export function decodeTuples(tuples: Buffer): IncomingRow[] {
+  const offsets = tupleOffsets(tuples);
+  return offsets.slice(0, -1).map((start) => decodeTuple(tuples, start));
+}
+
+function decodeTuple(tuples: Buffer, start: number): IncomingRow {
+  let offset = start + 2;
+  const field = (): Buffer | null => {
+    const length = tuples.readInt32BE(offset);
+    const from = offset + 4;
+    offset = from + Math.max(length, 0);
+    return length < 0 ? null : tuples.subarray(from, offset);
+  };
+  const required = (): Buffer => {
+    const bytes = field();
+    if (bytes === null) {
+      throw new TupleFormatError(`the tuple at byte ${start} has NULL where a value must be`);
+    }
+    return bytes;
+  };
+  const id = required();
+  const property = required();
+  const section = required();
+  const itemId = required();
+  const inet = field();
+  const stamp = required();
+  if ([section, itemId, stamp].some((bytes) => bytes.length !== INT64_BYTES) || id.length !== ID_BYTES) {
+    throw new TupleFormatError(`the tuple at byte ${start} has a field of the wrong length`);
+  }
+  return {
+    id: formatUuid(id),
+    property: property.toString("latin1"),
+    section: Number(section.readBigInt64BE()),
+    itemId: Number(itemId.readBigInt64BE()),
+    remoteIp: inet === null ? null : decodeInet(inet),
+    stampMs: Number(stamp.readBigInt64BE() / 1000n) + POSTGRES_EPOCH_MS,
+  };
+}
+
+/** The 36-character form of a UUID of 16 bytes. */
+export function formatUuid(id: Uint8Array): string {
+  const hex = Buffer.from(id.buffer, id.byteOffset, ID_BYTES).toString("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

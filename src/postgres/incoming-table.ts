@@ -1,0 +1,43 @@
+/** The two statements that write to `incoming`; they never retry and never classify a fault. */
+import type { PoolClient } from "pg";
+import { from as copyFrom } from "pg-copy-streams";
+import { COPY_HEADER, COPY_TRAILER, INCOMING_COLUMNS, type IncomingRow } from "./incoming-codec.js";
+
+const COLUMNS = INCOMING_COLUMNS.join(", ");
+const COPY = `COPY incoming (${COLUMNS}) FROM STDIN (FORMAT binary)`;
+const INSERT_NEW = `
+  INSERT INTO incoming (${COLUMNS})
+  SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::inet[], $6::timestamptz[])
+  ON CONFLICT (id) DO NOTHING`;
+
+/** Writes encoded tuples by one COPY, which takes all of them or, rejecting with PostgreSQL's error, none. */
+export function copyTuples(client: PoolClient, chunks: readonly Uint8Array[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stream = client.query(copyFrom(COPY));
+    stream.once("finish", resolve);
+    stream.on("error", reject);
+    stream.write(COPY_HEADER);
+    for (const chunk of chunks) {
+      stream.write(chunk);
+    }
+    stream.end(COPY_TRAILER);
+  });
+}
+
+/** Writes the rows whose ids are not in the table yet, and returns how many those were. */
+export async function insertNewRows(client: PoolClient, rows: readonly IncomingRow[]): Promise<number> {
+  const result = await client.query(INSERT_NEW, columnArrays(rows));
+  return result.rowCount ?? 0;
+}
+
+/** The rows turned on their side: an array for each column, in the order of INCOMING_COLUMNS. */
+export function columnArrays(rows: readonly IncomingRow[]): unknown[][] {
+  return [
+    rows.map(({ id }) => id),
+    rows.map(({ property }) => property),
+    rows.map(({ section }) => section),
+    rows.map(({ itemId }) => itemId),
+    rows.map(({ remoteIp }) => remoteIp),
+    rows.map(({ stampMs }) => new Date(stampMs).toISOString()),
+  ];
+}

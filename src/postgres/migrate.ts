@@ -1,0 +1,145 @@
+/**
+ * Brings the database to the schema that this version needs, by the numbered files in migrations/; it never
+ * goes back and never edits a file's effects by hand.
+ */
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Client } from "pg";
+import type { Logger } from "pino";
+import type { FaultClass } from "./sqlstate.js";
+
+/** The database and the migrations of this version do not go together; a person has to look. */
+export class MigrationError extends Error {
+  override readonly name = "MigrationError";
+  readonly faultClass: FaultClass = "schema";
+}
+
+interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+  /** SHA-256 of the file, in hexadecimal. */
+  readonly hash: string;
+}
+
+interface AppliedMigration {
+  readonly version: number;
+  readonly name: string;
+  readonly hash: string;
+}
+
+/** Serialises services that start at the same time. Any number will do, as long as it never changes. */
+const ADVISORY_LOCK_KEY = 7_305_806_211;
+const CONNECT_TIMEOUT_MS = 5_000;
+const FILE_PATTERN = /^(\d{4})_[a-z0-9_]+\.sql$/;
+
+// IF NOT EXISTS alone would ask for the right to create, which a service whose operator migrates by hand lacks.
+const TABLE_EXISTS = "SELECT to_regclass('stats_migrations') IS NOT NULL AS exists";
+const CREATE_TABLE = `
+  CREATE TABLE stats_migrations (
+    version    integer PRIMARY KEY,
+    name       text NOT NULL,
+    hash       text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+  )`;
+
+export interface MigrateOptions {
+  /** `postgres://` URL. */
+  readonly url: string;
+  /** Folder with the SQL files. */
+  readonly directory: string;
+  readonly logger: Logger;
+}
+
+/**
+ * Applies what is missing, each file in a transaction of its own, and returns the names of the files applied.
+ *
+ * @throws MigrationError when the database is newer than this version, or a file was changed after it was applied
+ */
+export async function migrate({ url, directory, logger }: MigrateOptions): Promise<string[]> {
+  const migrations = await readMigrations(directory);
+  // A connection of its own: a migration may take longer than the pool lets a statement run, and ending the
+  // session is the sure way to give the lock back.
+  const client = new Client({
+    connectionString: url,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: "stats-service migrate",
+  });
+  // A broken connection also fails the statement that waits for it, which is what we act on.
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK_KEY]);
+    const missing = await missingMigrations(client, migrations);
+    for (const migration of missing) {
+      await apply(client, migration);
+      logger.info({ migration: migration.name }, "migration applied");
+    }
+    return missing.map(({ name }) => name);
+  } finally {
+    await client.end();
+  }
+}
+
+async function missingMigrations(client: Client, migrations: readonly Migration[]): Promise<Migration[]> {
+  const table = await client.query<{ exists: boolean }>(TABLE_EXISTS);
+  if (table.rows[0]?.exists !== true) {
+    await client.query(CREATE_TABLE);
+  }
+  const { rows } = await client.query<AppliedMigration>(
+    "SELECT version, name, hash FROM stats_migrations ORDER BY version",
+  );
+  const known = new Map(migrations.map((migration) => [migration.version, migration]));
+  for (const applied of rows) {
+    const migration = known.get(applied.version);
+    if (migration === undefined) {
+      throw new MigrationError(
+        `the database has migration ${applied.name}, which this version of the service does not know: ` +
+          "run the newer version, or point DATABASE_URL at another database",
+      );
+    }
+    if (migration.hash !== applied.hash) {
+      throw new MigrationError(
+        `migrations/${migration.name} was changed after it was applied to this database: ` +
+          "restore the file, and put the change in a new migration",
+      );
+    }
+  }
+  const appliedVersions = new Set(rows.map(({ version }) => version));
+  return migrations.filter(({ version }) => !appliedVersions.has(version));
+}
+
+async function apply(client: Client, { version, name, sql, hash }: Migration): Promise<void> {
+  await client.query("BEGIN");
+  try {
+    await client.query(sql);
+    await client.query("INSERT INTO stats_migrations (version, name, hash) VALUES ($1, $2, $3)", [
+      version,
+      name,
+      hash,
+    ]);
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+async function readMigrations(directory: string): Promise<Migration[]> {
+  const entries = await readdir(directory).catch((cause: unknown) => {
+    throw new MigrationError(`cannot read the migrations of this version in ${directory}`, { cause });
+  });
+  const names = entries.filter((name) => name.endsWith(".sql")).sort();
+  return Promise.all(
+    names.map(async (name) => {
+      const version = FILE_PATTERN.exec(name)?.[1];
+      if (version === undefined) {
+        throw new MigrationError(`migrations/${name} is not named like 0001_what_it_does.sql`);
+      }
+      const sql = await readFile(join(directory, name), "utf8");
+      return { version: Number(version), name, sql, hash: createHash("sha256").update(sql).digest("hex") };
+    }),
+  );
+}

@@ -1,0 +1,79 @@
+/** The background job that keeps day partitions ahead of time; it never writes events. */
+import type { Pool } from "pg";
+import type { Logger } from "pino";
+import type { Clock } from "../clock.js";
+import { createPartitions } from "./partitions.js";
+
+/** Events may be a week old when they come, and a week is long enough to repair what stops this job. */
+const DAYS_BEHIND = 7;
+const DAYS_AHEAD = 7;
+const INTERVAL_MS = 60 * 60 * 1000;
+const RETRY_MS = 60 * 1000;
+
+export interface PartitionKeeperDeps {
+  readonly pool: Pool;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Makes missing partitions at start and every hour. */
+export class PartitionKeeper {
+  readonly #pool: Pool;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  #isClosed = false;
+  #cancelTimer: (() => void) | undefined;
+  #pass: Promise<void> = Promise.resolve();
+
+  constructor(deps: PartitionKeeperDeps) {
+    this.#pool = deps.pool;
+    this.#clock = deps.clock;
+    this.#logger = deps.logger;
+  }
+
+  /** Makes what is missing now; a failure is logged and tried again in a minute. */
+  async keep(): Promise<void> {
+    this.#cancelTimer?.();
+    try {
+      const made = await createPartitions(this.#pool, this.#clock.now(), {
+        daysBehind: DAYS_BEHIND,
+        daysAhead: DAYS_AHEAD,
+      });
+      if (made.length > 0) {
+        this.#logger.info({ partitions: made }, "partitions made");
+      }
+      this.#keepIn(INTERVAL_MS);
+    } catch (error) {
+      this.#logger.error(
+        { reason: error instanceof Error ? error.message : String(error), retryInMs: RETRY_MS },
+        "partitions could not be made; rows without one go to incoming_default meanwhile",
+      );
+      this.#keepIn(RETRY_MS);
+    }
+  }
+
+  /** Starts to look every hour. */
+  start(): void {
+    if (this.#cancelTimer === undefined) {
+      this.#keepIn(INTERVAL_MS);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    await this.#pass;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #keepIn(ms: number): void {
+    if (!this.#isClosed) {
+      this.#cancelTimer = this.#clock.schedule(ms, () => {
+        this.#pass = this.keep();
+      });
+    }
+  }
+}

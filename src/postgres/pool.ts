@@ -1,0 +1,104 @@
+/** The connections to PostgreSQL: opens and ends them with a deadline on every wait, and runs no statement. */
+import { Pool, type PoolClient } from "pg";
+import type { Logger } from "pino";
+
+export interface PoolOptions {
+  /** `postgres://` URL. */
+  readonly url: string;
+  readonly logger: Logger;
+}
+
+/** One for the flusher, one for the replay of the spool, one for upkeep, one to spare. */
+const MAX_CONNECTIONS = 4;
+const CONNECT_TIMEOUT_MS = 5_000;
+const IDLE_TIMEOUT_MS = 60_000;
+/** PostgreSQL ends a statement by itself after this time, a little before we stop waiting for it. */
+const STATEMENT_TIMEOUT_MS = 28_000;
+/** The longest that we wait for the answer to a statement; PostgreSQL may be out of reach. */
+const ANSWER_TIMEOUT_MS = 30_000;
+const CLOSE_TIMEOUT_MS = 3_000;
+
+/** A pool whose connections can break at any time without ending the process. */
+export function createPool({ url, logger }: PoolOptions): Pool {
+  const pool = new Pool({
+    connectionString: url,
+    max: MAX_CONNECTIONS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: "stats-service",
+  });
+  pool.on("error", (error) => {
+    logger.warn({ reason: error.message }, "an idle database connection broke");
+  });
+  // Once for each connection: the pool hands out the same client again and again.
+  pool.on("connect", (client) => {
+    client.on("error", (error) => logger.debug({ reason: error.message }, "a database connection broke"));
+  });
+  return pool;
+}
+
+/** Ends all connections; gives up waiting for a peer that does not answer. */
+export async function closePool(pool: Pool): Promise<void> {
+  if (pool.ended || pool.ending) {
+    return;
+  }
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+  });
+  await Promise.race([pool.end(), deadline]);
+  clearTimeout(timer);
+}
+
+/**
+ * Runs `work` on a connection of its own. When `signal` aborts, the connection is cut, and the call rejects with
+ * the signal's reason without waiting for the peer.
+ */
+export async function withConnection<T>(
+  pool: Pool,
+  signal: AbortSignal,
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    return await orAborted(signal, () => work(client));
+  } catch (error) {
+    broken = signal.aborted || !isStatementError(error) ? asError(error) : undefined;
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** The statement failed, the connection is sound: PostgreSQL itself told us so, and not on its way out. */
+function isStatementError(error: unknown): boolean {
+  return (error as { severity?: unknown }).severity === "ERROR";
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+async function orAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(asError(signal.reason));
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  const running = work();
+  // Once aborted, nobody listens to the work any more; its connection is cut, so it will reject.
+  running.catch(() => undefined);
+  try {
+    return await Promise.race([running, aborted]);
+  } finally {
+    if (onAbort !== undefined) {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+}

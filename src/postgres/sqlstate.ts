@@ -1,0 +1,97 @@
+/**
+ * Classifies what went wrong between us and PostgreSQL; decides nothing about what to do then.
+ *
+ * Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+
+/**
+ * What kind of fault it is:
+ * - `transient`: will pass by itself; the same statement may succeed later
+ * - `duplicate`: a row with this key is there already
+ * - `row`: PostgreSQL refuses a row for what it contains
+ * - `schema`: tables, rights or the role are not as the service needs them; no row is to blame
+ * - `unknown`: none of the above
+ */
+export type FaultClass = "transient" | "duplicate" | "row" | "schema" | "unknown";
+
+export const UNIQUE_VIOLATION = "23505";
+export const CHECK_VIOLATION = "23514";
+export const READ_ONLY_TRANSACTION = "25006";
+export const SERIALIZATION_FAILURE = "40001";
+export const DEADLOCK_DETECTED = "40P01";
+export const LOCK_NOT_AVAILABLE = "55P03";
+export const INVALID_BINARY_REPRESENTATION = "22P03";
+export const BAD_COPY_FILE_FORMAT = "22P04";
+
+const TRANSIENT_CODES = new Set([
+  READ_ONLY_TRANSACTION,
+  SERIALIZATION_FAILURE,
+  DEADLOCK_DETECTED,
+  LOCK_NOT_AVAILABLE,
+]);
+
+/** Our encoding no longer fits the columns' types: the table was altered, so no single row is to blame. */
+const ENCODING_CODES = new Set([INVALID_BINARY_REPRESENTATION, BAD_COPY_FILE_FORMAT]);
+
+/** Connection, resources, operator intervention, system errors. */
+const TRANSIENT_CLASSES = new Set(["08", "53", "57", "58"]);
+/** Syntax or access rule, no such catalog, no such schema, authorisation, feature not supported. */
+const SCHEMA_CLASSES = new Set(["42", "3D", "3F", "28", "0A"]);
+/** Data exception, integrity constraint. */
+const ROW_CLASSES = new Set(["22", "23"]);
+
+const SQLSTATE_PATTERN = /^[0-9A-Z]{5}$/;
+
+/** PostgreSQL's five-character code, when the error came from PostgreSQL. */
+export function sqlstateOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  const severity = (error as { severity?: unknown } | null | undefined)?.severity;
+  return typeof code === "string" && typeof severity === "string" && SQLSTATE_PATTERN.test(code)
+    ? code
+    : undefined;
+}
+
+/**
+ * The class of any error that a statement or a connection attempt can end with. An error of our own that carries
+ * a `faultClass` is of that class.
+ */
+export function classifyFault(error: unknown): FaultClass {
+  const own = (error as { faultClass?: FaultClass } | null | undefined)?.faultClass;
+  if (own !== undefined) {
+    return own;
+  }
+  const sqlstate = sqlstateOf(error);
+  if (sqlstate === undefined) {
+    return isProgramFault(error) ? "unknown" : "transient";
+  }
+  const sqlstateClass = sqlstate.slice(0, 2);
+  if (sqlstate === UNIQUE_VIOLATION) {
+    return "duplicate";
+  }
+  if (TRANSIENT_CODES.has(sqlstate) || TRANSIENT_CLASSES.has(sqlstateClass)) {
+    return "transient";
+  }
+  if (
+    SCHEMA_CLASSES.has(sqlstateClass) ||
+    ENCODING_CODES.has(sqlstate) ||
+    isMissingPartition(sqlstate, error)
+  ) {
+    return "schema";
+  }
+  return ROW_CLASSES.has(sqlstateClass) ? "row" : "unknown";
+}
+
+/** "no partition of relation found for row" has the code of a check violation, but names no constraint. */
+function isMissingPartition(sqlstate: string, error: unknown): boolean {
+  return sqlstate === CHECK_VIOLATION && !(error as { constraint?: unknown }).constraint;
+}
+
+/** A bug of ours, as opposed to a socket, DNS or time-out error of Node's or pg's. */
+function isProgramFault(error: unknown): boolean {
+  return (
+    !(error instanceof Error) ||
+    error instanceof TypeError ||
+    error instanceof RangeError ||
+    error instanceof ReferenceError
+  );
+}

@@ -1,0 +1,51 @@
+/** The rows that `incoming` refuses, kept in `incoming_dead`; it never decides that a row is dead. */
+import type { PoolClient } from "pg";
+import { INCOMING_COLUMNS, type IncomingRow } from "../postgres/incoming-codec.js";
+import { columnArrays } from "../postgres/incoming-table.js";
+import { classifyFault } from "../postgres/sqlstate.js";
+
+/** A row that PostgreSQL refused, and what it said. */
+export interface DeadLetter {
+  readonly row: IncomingRow;
+  /** The row's tuple in the binary COPY format. */
+  readonly payload: Buffer;
+  /** Empty when the fault had no code. */
+  readonly sqlstate: string;
+  readonly message: string;
+}
+
+const INSERT = `
+  INSERT INTO incoming_dead (${INCOMING_COLUMNS.join(", ")}, payload, sqlstate, message, attempts)
+  SELECT *, $10::integer FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::inet[],
+    $6::timestamptz[], $7::bytea[], $8::text[], $9::text[])
+  ON CONFLICT (id) DO NOTHING`;
+
+/** Keeps dead letters. Writing one again has no effect. */
+export async function insertDeadLetters(
+  client: PoolClient,
+  letters: readonly DeadLetter[],
+  attempts: number,
+): Promise<void> {
+  const columns = columnArrays(letters.map(({ row }) => row));
+  try {
+    await client.query(INSERT, parameters(columns, letters, attempts));
+  } catch (error) {
+    if (classifyFault(error) !== "row") {
+      throw error;
+    }
+    // What made `incoming` refuse a value may make this table refuse it too: then the payload must do.
+    const [ids, ...others] = columns;
+    const blank = others.map((column) => column.map(() => null));
+    await client.query(INSERT, parameters([ids ?? [], ...blank], letters, attempts));
+  }
+}
+
+function parameters(columns: unknown[][], letters: readonly DeadLetter[], attempts: number): unknown[] {
+  return [
+    ...columns,
+    letters.map(({ payload }) => payload),
+    letters.map(({ sqlstate }) => sqlstate),
+    letters.map(({ message }) => message),
+    attempts,
+  ];
+}

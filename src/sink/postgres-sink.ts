@@ -1,0 +1,176 @@
+/**
+ * Writes batches to PostgreSQL so that each row ends once: by COPY, by INSERT … ON CONFLICT when a row is there
+ * already, as a dead letter when PostgreSQL refuses it; it never waits to retry.
+ */
+import type { Pool, PoolClient } from "pg";
+import { decodeTuples, tupleOffsets } from "../postgres/incoming-codec.js";
+import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
+import { withConnection } from "../postgres/pool.js";
+import { classifyFault, type FaultClass, sqlstateOf } from "../postgres/sqlstate.js";
+import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
+import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
+
+export interface PostgresSinkDeps {
+  readonly pool: Pool;
+  /** Resolves when the schema is as this version needs it; called before each write, so cheap by then. */
+  readonly prepare: () => Promise<void>;
+}
+
+/** An unknown fault passes for a transient one this often, and is held against the row after. */
+const UNKNOWN_ATTEMPTS_MAX = 5;
+
+/** A {@link Sink} that ends in the table `incoming`. */
+export class PostgresSink implements Sink {
+  readonly #pool: Pool;
+  readonly #prepare: () => Promise<void>;
+
+  constructor(deps: PostgresSinkDeps) {
+    this.#pool = deps.pool;
+    this.#prepare = deps.prepare;
+  }
+
+  async write(batch: EncodedBatch, options: WriteOptions): Promise<WriteOutcome> {
+    try {
+      await this.#prepare();
+      return await withConnection(this.#pool, options.signal, async (client) => {
+        const fault = await tryCopy(client, batch.chunks);
+        return fault === undefined
+          ? { inserted: batch.rows, duplicates: 0, dead: 0 }
+          : await new Salvage(client, batch, options).run(fault);
+      });
+    } catch (error) {
+      throw error instanceof SinkError
+        ? error
+        : new SinkError(classifyFault(error), sqlstateOf(error), error);
+    }
+  }
+}
+
+/** Undefined: all rows are in. Otherwise the fault, and none are. */
+async function tryCopy(client: PoolClient, chunks: readonly Uint8Array[]): Promise<unknown> {
+  try {
+    await copyTuples(client, chunks);
+    return undefined;
+  } catch (error) {
+    return error ?? new Error("COPY failed without a reason");
+  }
+}
+
+/**
+ * A batch that a plain COPY could not write: duplicates are skipped, and halving finds the rows that PostgreSQL
+ * refuses, in O(log n) statements for each. A fault that no row is to blame for ends it; what was written by
+ * then is skipped as duplicate when the batch is tried again.
+ */
+class Salvage {
+  readonly #client: PoolClient;
+  readonly #options: WriteOptions;
+  readonly #tuples: Buffer;
+  readonly #offsets: readonly number[];
+  readonly #letters: DeadLetter[] = [];
+  #hasDuplicates = false;
+  #unknownFaults = 0;
+  #inserted = 0;
+  #duplicates = 0;
+
+  constructor(client: PoolClient, batch: EncodedBatch, options: WriteOptions) {
+    this.#client = client;
+    this.#options = options;
+    this.#tuples = Buffer.concat(batch.chunks);
+    this.#offsets = tupleOffsets(this.#tuples);
+  }
+
+  /** `fault` is what the COPY of the whole batch ended with. */
+  async run(fault: unknown): Promise<WriteOutcome> {
+    await this.#resolve(0, this.#offsets.length - 1, fault);
+    this.#refuseToBlameMost();
+    if (this.#letters.length > 0) {
+      await insertDeadLetters(this.#client, this.#letters, this.#options.attempt);
+    }
+    return { inserted: this.#inserted, duplicates: this.#duplicates, dead: this.#letters.length };
+  }
+
+  /** Writes the rows from `first` up to, not including, `end`. */
+  async #write(first: number, end: number): Promise<void> {
+    this.#options.signal.throwIfAborted();
+    const tuples = this.#slice(first, end);
+    if (!this.#hasDuplicates) {
+      const fault = await tryCopy(this.#client, [tuples]);
+      if (fault === undefined) {
+        this.#inserted += end - first;
+        return;
+      }
+      return this.#resolve(first, end, fault);
+    }
+    let inserted: number;
+    try {
+      inserted = await insertNewRows(this.#client, decodeTuples(tuples));
+    } catch (fault) {
+      return this.#blame(first, end, fault);
+    }
+    this.#inserted += inserted;
+    this.#duplicates += end - first - inserted;
+  }
+
+  /** Goes on after a COPY of these rows failed with `fault`. */
+  async #resolve(first: number, end: number, fault: unknown): Promise<void> {
+    if (classifyFault(fault) === "duplicate") {
+      this.#hasDuplicates = true;
+      return this.#write(first, end);
+    }
+    return this.#blame(first, end, fault);
+  }
+
+  /** Halves the rows until the one at fault stands alone; throws when no row is at fault. */
+  async #blame(first: number, end: number, fault: unknown): Promise<void> {
+    const faultClass = this.#classify(fault);
+    if (faultClass !== "row") {
+      throw new SinkError(faultClass, sqlstateOf(fault), fault);
+    }
+    if (end - first === 1) {
+      this.#bury(first, fault);
+      return;
+    }
+    const middle = first + Math.floor((end - first) / 2);
+    await this.#write(first, middle);
+    await this.#write(middle, end);
+  }
+
+  #classify(fault: unknown): FaultClass {
+    const faultClass = classifyFault(fault);
+    // ON CONFLICT (id) has let a violation through: it is of some other unique index, which is the row's fault.
+    if (faultClass === "duplicate") {
+      return "row";
+    }
+    if (faultClass === "unknown" && sqlstateOf(fault) !== undefined) {
+      return this.#options.attempt > UNKNOWN_ATTEMPTS_MAX ? "row" : "unknown";
+    }
+    return faultClass;
+  }
+
+  #bury(index: number, fault: unknown): void {
+    const payload = this.#slice(index, index + 1);
+    const [row] = decodeTuples(payload);
+    if (row !== undefined) {
+      const message = fault instanceof Error ? fault.message : String(fault);
+      this.#unknownFaults += classifyFault(fault) === "unknown" ? 1 : 0;
+      this.#letters.push({ row, payload, sqlstate: sqlstateOf(fault) ?? "", message });
+    }
+  }
+
+  /** A fault of unknown kind in most rows of several is not the rows'. */
+  #refuseToBlameMost(): void {
+    const rows = this.#offsets.length - 1;
+    if (rows > 1 && this.#unknownFaults > rows / 2) {
+      const letter = this.#letters[0];
+      throw new SinkError(
+        "schema",
+        letter?.sqlstate,
+        new Error(`most rows of a batch fail: ${letter?.message}`),
+      );
+    }
+  }
+
+  #slice(first: number, end: number): Buffer {
+    return this.#tuples.subarray(this.#offsets[first], this.#offsets[end]);
+  }
+}
