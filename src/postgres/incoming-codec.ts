@@ -124,6 +124,7 @@ export function writeTuple(
     offset = writeBytes(target, writeUint32(target, offset, inet.length), inet);
   }
 
+  // Exact until the year 2285, from when on microseconds exceed 2^53.
   const stampUs = (uuidv7TimeMs(id) - POSTGRES_EPOCH_MS) * 1000;
   offset = writeUint32(target, offset, INT64_BYTES);
   offset = writeUint32(target, offset, Math.floor(stampUs / TWO_TO_32));
@@ -202,11 +203,26 @@ function decodeTuple(tuples: Buffer, start: number): IncomingRow {
   return {
     id: formatUuid(id),
     property: property.toString("latin1"),
-    section: Number(section.readBigInt64BE()),
-    itemId: Number(itemId.readBigInt64BE()),
-    remoteIp: inet === null ? null : decodeInet(inet),
+    section: decodeUint32(section, start),
+    itemId: decodeUint32(itemId, start),
+    remoteIp: inet === null ? null : decodeAddress(inet, start),
     stampMs: Number(stamp.readBigInt64BE() / 1000n) + POSTGRES_EPOCH_MS,
   };
+}
+
+function decodeUint32(bytes: Buffer, start: number): number {
+  if (bytes.readUInt32BE(0) !== 0) {
+    throw new TupleFormatError(`the tuple at byte ${start} has a number that is no uint32`);
+  }
+  return bytes.readUInt32BE(4);
+}
+
+function decodeAddress(bytes: Buffer, start: number): string {
+  try {
+    return decodeInet(bytes);
+  } catch (cause) {
+    throw new TupleFormatError(`the tuple at byte ${start} has no address where one must be`, { cause });
+  }
 }
 
 /** The 36-character form of a UUID of 16 bytes. */

@@ -2,6 +2,7 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
+import { messageOf } from "../error-message.js";
 import { createPartitions } from "./partitions.js";
 
 /** Events may be a week old when they come, and a week is long enough to repair what stops this job. */
@@ -45,7 +46,7 @@ export class PartitionKeeper {
       this.#keepIn(INTERVAL_MS);
     } catch (error) {
       this.#logger.error(
-        { reason: error instanceof Error ? error.message : String(error), retryInMs: RETRY_MS },
+        { reason: messageOf(error), retryInMs: RETRY_MS },
         "partitions could not be made; rows without one go to incoming_default meanwhile",
       );
       this.#keepIn(RETRY_MS);

@@ -30,12 +30,12 @@ export class Schema {
    * Prepares at start. A database that is merely out of reach is not an error: the service starts without it and
    * prepares before the first flush. Returns the fault that was tolerated, if any; any other is thrown.
    */
-  async prepareIfReachable(): Promise<Error | undefined> {
+  async prepareIfReachable(): Promise<unknown> {
     try {
       await this.prepare();
       return undefined;
     } catch (error) {
-      if (error instanceof Error && classifyFault(error) === "transient") {
+      if (classifyFault(error) === "transient") {
         return error;
       }
       throw error;

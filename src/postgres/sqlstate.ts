@@ -86,12 +86,16 @@ function isMissingPartition(sqlstate: string, error: unknown): boolean {
   return sqlstate === CHECK_VIOLATION && !(error as { constraint?: unknown }).constraint;
 }
 
+const PROGRAM_ERRORS = new Set([
+  "TypeError",
+  "RangeError",
+  "ReferenceError",
+  "SyntaxError",
+  "AssertionError",
+]);
+
 /** A bug of ours, as opposed to a socket, DNS or time-out error of Node's or pg's. */
 function isProgramFault(error: unknown): boolean {
-  return (
-    !(error instanceof Error) ||
-    error instanceof TypeError ||
-    error instanceof RangeError ||
-    error instanceof ReferenceError
-  );
+  const { name, message } = (error ?? {}) as { name?: unknown; message?: unknown };
+  return typeof message !== "string" || PROGRAM_ERRORS.has(String(name));
 }

@@ -1,0 +1,31 @@
+const shared = {
+  testEnvironment: "node",
+  extensionsToTreatAsEsm: [".ts"],
+  transform: { "^.+\\.ts$": ["@swc/jest", { jsc: { target: "es2022", parser: { syntax: "typescript" } } }] },
+  // TypeScript sources import each other by their compiled names.
+  moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },
+};
+
+// Jest runs these only when a test of such a project runs, so unit tests alone start no PostgreSQL.
+const withPostgres = {
+  globalSetup: "<rootDir>/test/support/global-setup.js",
+  globalTeardown: "<rootDir>/test/support/global-teardown.js",
+};
+
+/** @type {import("jest").Config} */
+export default {
+  // Each worker keeps its share of the server's connections busy; more than this only makes tests wait.
+  maxWorkers: 2,
+  // A test that makes a cluster of its own, or waits for one to recover, takes seconds.
+  testTimeout: 30_000,
+  projects: [
+    { ...shared, displayName: "unit", testMatch: ["<rootDir>/test/unit/**/*.test.ts"] },
+    {
+      ...shared,
+      ...withPostgres,
+      displayName: "integration",
+      testMatch: ["<rootDir>/test/integration/**/*.test.ts"],
+    },
+    { ...shared, ...withPostgres, displayName: "e2e", testMatch: ["<rootDir>/test/e2e/**/*.test.ts"] },
+  ],
+};

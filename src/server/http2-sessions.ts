@@ -1,0 +1,163 @@
+/**
+ * The HTTP/2 sessions of a server: bounds their greeting, their request bodies and their idleness, and closes
+ * them when the server drains; it never reads or writes a message.
+ */
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
+import type { Clock } from "../clock.js";
+import type { RpcServerLimits } from "./limits.js";
+import { OpenStreams } from "./open-streams.js";
+
+/**
+ * Where a session is:
+ *
+ * - `greeting`: the client's SETTINGS have not come. → `open` when they do; cut at `headersTimeoutMs`.
+ * - `open`: takes streams. → `closing` when the server drains, when it had no stream for
+ *   `sessionIdleTimeoutMs`, or when either side ended the session.
+ * - `closing`: GOAWAY is sent, open streams go on. Cut `lingerTimeoutMs` after the last of them, if the client
+ *   has not closed the connection by then.
+ *
+ * Each ends when the connection does.
+ */
+type SessionPhase = "greeting" | "open" | "closing";
+
+interface TrackedSession {
+  readonly socket: Socket;
+  readonly streams: OpenStreams;
+  phase: SessionPhase;
+  /** When the phase began or, if later, when a sweep last found a stream or its trace. */
+  sinceMs: number;
+}
+
+/** What {@link Http2Sessions} needs. */
+export interface Http2SessionsDeps {
+  readonly clock: Clock;
+  readonly limits: Pick<
+    RpcServerLimits,
+    | "headersTimeoutMs"
+    | "requestTimeoutMs"
+    | "sessionIdleTimeoutMs"
+    | "lingerTimeoutMs"
+    | "sessionWindowBytes"
+  >;
+}
+
+/**
+ * Tracks HTTP/2 sessions and their streams. No stream has a timer or a listener; times are those of the last
+ * sweep, so that a request costs no look at the clock either.
+ */
+export class Http2Sessions {
+  readonly #clock: Clock;
+  readonly #limits: Http2SessionsDeps["limits"];
+  readonly #sessions = new Map<ServerHttp2Session, TrackedSession>();
+  #nowMs: number;
+
+  constructor(deps: Http2SessionsDeps) {
+    this.#clock = deps.clock;
+    this.#limits = deps.limits;
+    this.#nowMs = deps.clock.elapsed();
+  }
+
+  /** Takes a session that has just begun on `socket`. */
+  add(session: ServerHttp2Session, socket: Socket): void {
+    const tracked: TrackedSession = {
+      socket,
+      streams: new OpenStreams(),
+      phase: "greeting",
+      sinceMs: this.#clock.elapsed(),
+    };
+    this.#sessions.set(session, tracked);
+    session.on("stream", (stream) => tracked.streams.add(stream, this.#nowMs));
+    session.once("remoteSettings", () => {
+      if (tracked.phase === "greeting") {
+        tracked.phase = "open";
+        tracked.sinceMs = this.#nowMs;
+      }
+    });
+    session.once("close", () => this.#sessions.delete(session));
+    session.setLocalWindowSize(this.#limits.sessionWindowBytes);
+  }
+
+  /** Ends what is over one of its time-outs. */
+  sweep(): void {
+    this.#nowMs = this.#clock.elapsed();
+    for (const [session, tracked] of this.#sessions) {
+      if (session.destroyed && tracked.phase !== "closing") {
+        this.#enterClosing(tracked);
+      }
+      this.#sweepSession(session, tracked);
+    }
+  }
+
+  #sweepSession(session: ServerHttp2Session, tracked: TrackedSession): void {
+    if (tracked.streams.size > 0 && tracked.phase !== "greeting") {
+      tracked.sinceMs = this.#nowMs;
+    }
+    this.#sweepStreams(tracked.streams);
+    const quiet = tracked.streams.size === 0;
+    const ageMs = this.#nowMs - tracked.sinceMs;
+    switch (tracked.phase) {
+      case "greeting":
+        if (ageMs >= this.#limits.headersTimeoutMs) {
+          tracked.socket.destroy();
+        }
+        return;
+      case "open":
+        if (quiet && ageMs >= this.#limits.sessionIdleTimeoutMs) {
+          this.#enterClosing(tracked);
+          session.close();
+        }
+        return;
+      case "closing":
+        if (quiet && ageMs >= this.#limits.lingerTimeoutMs) {
+          tracked.socket.destroy();
+        }
+    }
+  }
+
+  #sweepStreams(streams: OpenStreams): void {
+    streams.compact();
+    for (const stream of streams.olderThan(this.#nowMs - this.#limits.requestTimeoutMs)) {
+      if (!isReceived(stream)) {
+        stream.close(constants.NGHTTP2_CANCEL);
+      }
+    }
+  }
+
+  #enterClosing(tracked: TrackedSession): void {
+    tracked.phase = "closing";
+    tracked.sinceMs = this.#clock.elapsed();
+  }
+
+  /**
+   * Sends GOAWAY on each session; each ends with its last open stream. Streams that the client opens before it
+   * reads the GOAWAY are beyond the last id that it names, so the client knows that they were not processed.
+   */
+  drain(): void {
+    for (const [session, tracked] of this.#sessions) {
+      if (tracked.phase !== "closing") {
+        this.#enterClosing(tracked);
+        session.close();
+      }
+    }
+  }
+
+  /** Cuts all that is left. */
+  destroyAll(): void {
+    for (const { socket } of this.#sessions.values()) {
+      socket.destroy();
+    }
+  }
+}
+
+/** Whether all of the stream's request has arrived, read or not. */
+function isReceived(stream: ServerHttp2Stream): boolean {
+  if (stream.endAfterHeaders || stream.readableEnded || stream.destroyed) {
+    return true;
+  }
+  const state = stream.state.state;
+  return (
+    state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE ||
+    state === constants.NGHTTP2_STREAM_STATE_CLOSED
+  );
+}

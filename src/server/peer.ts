@@ -1,0 +1,40 @@
+/**
+ * Who is at the other end of a request's connection: reads the address once a connection, and never believes a
+ * header.
+ */
+import { encodeInet } from "../postgres/inet.js";
+import type { NodeServerRequest } from "./rpc-handler.js";
+
+/** The peer of a connection that was gone before its address was read: no bytes. Stored as NULL. */
+export const UNKNOWN_PEER = new Uint8Array(0);
+
+// A connection lives for many requests; keyed weakly, so that nothing has to be told when it ends.
+const addresses = new WeakMap<object, Uint8Array>();
+
+/**
+ * The remote address of the connection that `req` came on, as `encodeInet` writes it; {@link UNKNOWN_PEER} if
+ * the connection is gone or has no IP address. The array is shared by all requests of the connection: do not
+ * change it.
+ */
+export function peerAddressOf(req: NodeServerRequest): Uint8Array {
+  // The compatibility layer's req.socket is a Proxy, a new one for each stream; the session is the same object
+  // for all of them.
+  const connection = "stream" in req ? req.stream.session : req.socket;
+  if (connection === undefined) {
+    return UNKNOWN_PEER;
+  }
+  const known = addresses.get(connection);
+  if (known !== undefined) {
+    return known;
+  }
+  // A session that is being torn down has no socket any more, whatever its type says.
+  const socket: { remoteAddress?: string | undefined } | undefined =
+    "socket" in connection ? connection.socket : connection;
+  const address = socket?.remoteAddress;
+  if (address === undefined) {
+    return UNKNOWN_PEER;
+  }
+  const bytes = encodeInet(address);
+  addresses.set(connection, bytes);
+  return bytes;
+}

@@ -1,0 +1,209 @@
+/**
+ * The RPC port: one TCP listener that speaks HTTP/1.1 and HTTP/2 cleartext, and its orderly end; it never looks
+ * into a call.
+ */
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import { Server as NetServer, type Socket } from "node:net";
+import type { Logger } from "pino";
+import { type Clock, systemClock } from "../clock.js";
+import { guardHandler } from "./guard-handler.js";
+import { Http1Connections } from "./http1-connections.js";
+import { Http2Sessions } from "./http2-sessions.js";
+import { DEFAULT_RPC_SERVER_LIMITS, type RpcServerLimits } from "./limits.js";
+import { type BoundAddress, listen } from "./listen.js";
+import { ProtocolSniffer } from "./protocol-sniffer.js";
+import type { RpcHandler } from "./rpc-handler.js";
+
+/** What {@link RpcServer} needs. */
+export interface RpcServerOptions {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly handler: RpcHandler;
+  readonly logger: Logger;
+  /** Overrides of {@link DEFAULT_RPC_SERVER_LIMITS}. */
+  readonly limits?: Partial<RpcServerLimits>;
+  /** Default: the machine's. HTTP/1.1's own time-outs always follow the machine's. */
+  readonly clock?: Clock;
+}
+
+/**
+ * - `new` → `starting` by listen(), `closed` by drain() or close()
+ * - `starting` → `listening`, or back to `new` if the port cannot be had
+ * - `listening` → `draining` by drain() or close()
+ * - `draining` → `closed` when no connection is left
+ */
+type RpcServerState = "new" | "starting" | "listening" | "draining" | "closed";
+
+/** A server for one port. The handler must not throw for a well-formed request; what it throws becomes a 500. */
+export class RpcServer implements AsyncDisposable {
+  readonly #options: RpcServerOptions;
+  readonly #limits: RpcServerLimits;
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #handler: RpcHandler;
+  readonly #http1: Http1Connections;
+  readonly #http2: Http2Sessions;
+  readonly #sniffer: ProtocolSniffer;
+  readonly #server: Server;
+  readonly #http2Server: Http2Server;
+  #state: RpcServerState = "new";
+  #started: Promise<BoundAddress> | undefined;
+  #stopped: Promise<void> | undefined;
+  #cancelSweep: () => void = () => {};
+
+  constructor(options: RpcServerOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_RPC_SERVER_LIMITS, ...options.limits };
+    this.#logger = options.logger;
+    this.#clock = options.clock ?? systemClock;
+    this.#handler = guardHandler(options.handler, options.logger);
+    this.#http1 = new Http1Connections();
+    this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits });
+    this.#http2Server = this.#createHttp2Server();
+    // The HTTP/1.1 server is the one that listens, because Node starts the checker behind headersTimeout and
+    // requestTimeout with that event only. Its own connection listener waits behind the sniffer.
+    this.#server = this.#createHttp1Server();
+    const http1Listeners = this.#server.listeners("connection");
+    this.#server.removeAllListeners("connection");
+    this.#sniffer = new ProtocolSniffer({
+      clock: this.#clock,
+      timeoutMs: this.#limits.headersTimeoutMs,
+      onHttp1: (socket) => {
+        this.#http1.add(socket);
+        for (const listener of http1Listeners) {
+          listener.call(this.#server, socket);
+        }
+      },
+      onHttp2: (socket) => this.#startSession(socket),
+    });
+    this.#server.on("connection", (socket: Socket) => this.#sniffer.accept(socket));
+  }
+
+  /**
+   * Starts to accept connections; resolves with the address it got.
+   *
+   * @throws {ListenError} if the address cannot be had.
+   */
+  async listen(): Promise<BoundAddress> {
+    if (this.#state !== "new") {
+      throw new Error(`an RpcServer listens once; it is ${this.#state}`);
+    }
+    this.#state = "starting";
+    const { host, port } = this.#options;
+    this.#started = listen(this.#server, { host, port, hostSetting: "HOST", portSetting: "PORT" });
+    try {
+      const bound = await this.#started;
+      this.#state = "listening";
+      // From here on an error is a failed accept (too many open files); the listener itself goes on.
+      this.#server.on("error", (err) => this.#logger.error({ err }, "could not accept a connection"));
+      this.#scheduleSweep();
+      return bound;
+    } catch (error) {
+      this.#state = "new";
+      throw error;
+    }
+  }
+
+  /**
+   * Stops accepting, sends GOAWAY on each HTTP/2 session and "connection: close" with each HTTP/1.1 answer, lets
+   * the calls in flight finish, and cuts what is left `deadlineMs` from now. Requests that still come on an open
+   * HTTP/1.1 connection go to the handler. Resolves when no connection is left. A second call joins the first
+   * and can only bring its deadline forward.
+   */
+  async drain(deadlineMs: number): Promise<void> {
+    const cancelDeadline = this.#clock.schedule(deadlineMs, () => this.#destroyAll());
+    this.#stopped ??= this.#stop();
+    try {
+      await this.#stopped;
+    } finally {
+      cancelDeadline();
+    }
+  }
+
+  /** Drains within `closeTimeoutMs`. Safe before listen() and more than once. */
+  async close(): Promise<void> {
+    await this.drain(this.#limits.closeTimeoutMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#state === "starting") {
+      await this.#started?.catch(() => undefined);
+    }
+    if (this.#state === "listening") {
+      this.#state = "draining";
+      const closed = once(this.#server, "close");
+      // Not http.Server's own close(): that ends the checker behind the time-outs, which a client that is in the
+      // middle of a request must still meet, and cuts answers that are not flushed yet.
+      NetServer.prototype.close.call(this.#server);
+      this.#sniffer.close();
+      this.#http1.drain();
+      this.#http2.drain();
+      await closed;
+      this.#cancelSweep();
+      this.#server.close();
+    }
+    this.#state = "closed";
+  }
+
+  #destroyAll(): void {
+    this.#sniffer.close();
+    this.#http1.destroyAll();
+    this.#http2.destroyAll();
+  }
+
+  #scheduleSweep(): void {
+    this.#cancelSweep = this.#clock.schedule(this.#limits.sweepIntervalMs, () => {
+      this.#sniffer.sweep();
+      this.#http2.sweep();
+      this.#scheduleSweep();
+    });
+  }
+
+  #createHttp1Server(): Server {
+    const limits = this.#limits;
+    const server = createServer({
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      connectionsCheckingInterval: limits.sweepIntervalMs,
+      maxHeaderSize: limits.maxHeaderBytes,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: limits.tcpKeepAliveMs,
+    });
+    server.on("request", (req, res) => {
+      this.#http1.begin(req.socket, res);
+      this.#handler(req, res);
+    });
+    // No clientError listener: without one Node answers 400, 408 or 431 by itself and ends the connection.
+    return server;
+  }
+
+  #createHttp2Server(): Http2Server {
+    const limits = this.#limits;
+    const server = createHttp2Server({
+      settings: {
+        maxConcurrentStreams: limits.maxConcurrentStreams,
+        initialWindowSize: limits.streamWindowBytes,
+        maxHeaderListSize: limits.maxHeaderBytes,
+      },
+    });
+    server.on("request", this.#handler);
+    server.on("sessionError", (err) => this.#logger.debug({ err }, "an HTTP/2 session failed"));
+    return server;
+  }
+
+  #startSession(socket: Socket): void {
+    // The HTTP/1.1 server accepts connections half-open; a client that ends an HTTP/2 connection is done with it.
+    socket.allowHalfOpen = false;
+    this.#http2Server.once("session", (session) => this.#http2.add(session, socket));
+    this.#http2Server.emit("connection", socket);
+  }
+}
