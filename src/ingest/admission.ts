@@ -28,7 +28,8 @@ export const EVENT_ID_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 /** How far it may lie in the future, in milliseconds: clocks differ. */
 export const EVENT_ID_MAX_AHEAD_MS = 5 * 60 * 1000;
 
-const PROPERTY_PATTERN = /^[a-z][a-z0-9_.-]{0,31}$/;
+/** What a property looks like. */
+export const PROPERTY_PATTERN = /^[a-z][a-z0-9_.-]{0,31}$/;
 
 /** An event broke the rules; every field at fault is named. */
 export class InvalidEventError extends Error {
@@ -55,6 +56,8 @@ export class Admission {
   readonly #properties: ReadonlySet<string> | undefined;
   /** Every event's id is made here; encoding copies it out before the next event comes. */
   readonly #id = new Uint8Array(ID_BYTES);
+  /** One that was accepted. */
+  #lastProperty: string | undefined;
 
   constructor(deps: AdmissionDeps) {
     this.#clock = deps.clock;
@@ -69,18 +72,37 @@ export class Admission {
    * @throws InvalidEventError that names every field at fault, and those of `alsoWrong`
    */
   admit(input: EventInput, inet: Uint8Array, alsoWrong?: FieldViolation): AdmittedEvent {
+    const event = alsoWrong === undefined ? this.tryAdmit(input, inet) : undefined;
+    if (event === undefined) {
+      throw new InvalidEventError([...this.violations(input), ...(alsoWrong ? [alsoWrong] : [])]);
+    }
+    return event;
+  }
+
+  /** The same without an error: undefined when a field is at fault, and {@link Admission.violations} says which. */
+  tryAdmit(input: EventInput, inet: Uint8Array): AdmittedEvent | undefined {
     const { property, section, id: itemId, eventId } = input;
-    if (
-      alsoWrong !== undefined ||
-      !PROPERTY_PATTERN.test(property) ||
-      this.#properties?.has(property) === false ||
-      section === 0 ||
-      itemId === 0 ||
-      !this.#makeId(eventId)
-    ) {
-      throw new InvalidEventError([...this.#violations(input), ...(alsoWrong ? [alsoWrong] : [])]);
+    if (!this.#isAccepted(property) || section === 0 || itemId === 0 || !this.#makeId(eventId)) {
+      return undefined;
     }
     return { id: this.#id, property, section, itemId, inet };
+  }
+
+  /** Every field of an event that is at fault. */
+  violations(input: EventInput): FieldViolation[] {
+    return [...this.#violations(input)];
+  }
+
+  #isAccepted(property: string): boolean {
+    // Most events have the property of the one before.
+    if (property === this.#lastProperty) {
+      return true;
+    }
+    if (!PROPERTY_PATTERN.test(property) || this.#properties?.has(property) === false) {
+      return false;
+    }
+    this.#lastProperty = property;
+    return true;
   }
 
   /** Puts the event's id in place; false when the caller's is not acceptable. */

@@ -102,13 +102,15 @@ export class Batch implements EncodedBatch {
   /** Says that every row of the batch has ended. */
   settle(): void {
     this.#isSettled = true;
-    this.#settlement?.resolve();
+    this.#settlement ??= withResolvers();
+    this.#settlement.resolve();
   }
 
   /** Says that the process ends with the rows in memory. */
   abandon(): void {
     this.#isSettled = true;
-    this.#settlement?.reject(new BatchAbandonedError());
+    this.#settlement ??= withResolvers();
+    this.#settlement.reject(new BatchAbandonedError());
   }
 
   #closeTail(): void {

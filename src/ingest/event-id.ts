@@ -47,7 +47,7 @@ export class EventIds {
       this.#fillRandom(this.#pool);
       this.#poolOffset = 0;
     }
-    const timeHigh = Math.floor(this.#timeMs / 2 ** 32);
+    const timeHigh = (this.#timeMs / 2 ** 32) >>> 0;
     const timeLow = this.#timeMs >>> 0;
     const counter = this.#counter;
     target[0] = timeHigh >>> 8;

@@ -56,6 +56,11 @@ export class EventQueue {
     return this.#chunksInUse * this.#chunkBytes;
   }
 
+  /** Upper bound of {@link EventQueue.bytes}: as many whole chunks as the limit has room for. */
+  get maxBytes(): number {
+    return this.#chunksMax * this.#chunkBytes;
+  }
+
   /** Share of the memory in use, from 0 to 1. */
   get fullness(): number {
     return this.#chunksInUse / this.#chunksMax;

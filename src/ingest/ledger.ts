@@ -29,6 +29,13 @@ export class Ledger {
   spooled = 0;
   setAside = 0;
 
+  /** Books what an earlier run left: rows that are in the spool, and rows in files that were set aside. */
+  recover(spooledRows: number, setAsideRows: number): void {
+    this.recovered += spooledRows + setAsideRows;
+    this.spooled += spooledRows;
+    this.setAside += setAsideRows;
+  }
+
   /** Books rows that the sink has taken. */
   wrote(outcome: WriteOutcome): void {
     this.inserted += outcome.inserted;

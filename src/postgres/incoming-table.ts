@@ -1,6 +1,6 @@
 /** The two statements that write to `incoming`; they never retry and never classify a fault. */
 import type { PoolClient } from "pg";
-import { from as copyFrom } from "pg-copy-streams";
+import { CopyIn } from "./copy-in.js";
 import { COPY_HEADER, COPY_TRAILER, INCOMING_COLUMNS, type IncomingRow } from "./incoming-codec.js";
 
 const COLUMNS = INCOMING_COLUMNS.join(", ");
@@ -11,17 +11,10 @@ const INSERT_NEW = `
   ON CONFLICT (id) DO NOTHING`;
 
 /** Writes encoded tuples by one COPY, which takes all of them or, rejecting with PostgreSQL's error, none. */
-export function copyTuples(client: PoolClient, chunks: readonly Uint8Array[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stream = client.query(copyFrom(COPY));
-    stream.once("finish", resolve);
-    stream.on("error", reject);
-    stream.write(COPY_HEADER);
-    for (const chunk of chunks) {
-      stream.write(chunk);
-    }
-    stream.end(COPY_TRAILER);
-  });
+export async function copyTuples(client: PoolClient, chunks: readonly Uint8Array[]): Promise<void> {
+  const copy = new CopyIn(COPY, [COPY_HEADER, ...chunks, COPY_TRAILER]);
+  client.query(copy);
+  await copy.done;
 }
 
 /** Writes the rows whose ids are not in the table yet, and returns how many those were. */

@@ -62,8 +62,7 @@ export async function withConnection<T>(
   signal: AbortSignal,
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T> {
-  signal.throwIfAborted();
-  const client = await pool.connect();
+  const client = await connect(pool, signal);
   let broken: Error | undefined;
   try {
     return await orAborted(signal, () => work(client));
@@ -84,7 +83,22 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-async function orAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+/** Gives a connection back that comes when nobody waits for it any more. */
+async function connect(pool: Pool, signal: AbortSignal): Promise<PoolClient> {
+  const connecting = pool.connect();
+  try {
+    return await orAborted(signal, () => connecting);
+  } catch (error) {
+    connecting.then(
+      (client) => client.release(),
+      () => undefined,
+    );
+    throw error;
+  }
+}
+
+/** What `work` gives, or the signal's reason as soon as it aborts. */
+export async function orAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   signal.throwIfAborted();
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

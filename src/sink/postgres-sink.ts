@@ -3,9 +3,10 @@
  * already, as a dead letter when PostgreSQL refuses it; it never waits to retry.
  */
 import type { Pool, PoolClient } from "pg";
+import { messageOf } from "../error-message.js";
 import { decodeTuples, tupleOffsets } from "../postgres/incoming-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
-import { withConnection } from "../postgres/pool.js";
+import { orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, type FaultClass, sqlstateOf } from "../postgres/sqlstate.js";
 import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
@@ -31,7 +32,7 @@ export class PostgresSink implements Sink {
 
   async write(batch: EncodedBatch, options: WriteOptions): Promise<WriteOutcome> {
     try {
-      await this.#prepare();
+      await orAborted(options.signal, this.#prepare);
       return await withConnection(this.#pool, options.signal, async (client) => {
         const fault = await tryCopy(client, batch.chunks);
         return fault === undefined
@@ -151,7 +152,7 @@ class Salvage {
     const payload = this.#slice(index, index + 1);
     const [row] = decodeTuples(payload);
     if (row !== undefined) {
-      const message = fault instanceof Error ? fault.message : String(fault);
+      const message = messageOf(fault);
       this.#unknownFaults += classifyFault(fault) === "unknown" ? 1 : 0;
       this.#letters.push({ row, payload, sqlstate: sqlstateOf(fault) ?? "", message });
     }

@@ -1,4 +1,6 @@
 /** What the Flusher needs of the place where batches end: an interface and its errors, no behaviour. */
+
+import { messageOf } from "../error-message.js";
 import type { FaultClass } from "../postgres/sqlstate.js";
 
 /** Events as they wait, travel and rest: binary-COPY tuples, whole tuples in each chunk. */
@@ -45,7 +47,7 @@ export class SinkError extends Error {
   readonly sqlstate: string | undefined;
 
   constructor(faultClass: FaultClass, sqlstate: string | undefined, cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    super(messageOf(cause), { cause });
     this.faultClass = faultClass;
     this.sqlstate = sqlstate;
   }

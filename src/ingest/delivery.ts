@@ -1,0 +1,278 @@
+/**
+ * Sees batches to their end: tries them at the sink, one at a time, with backoff, and puts them on disk while the
+ * sink cannot take them; it never seals a batch by age, and never loses one.
+ */
+import type { Logger } from "pino";
+import type { Clock } from "../clock.js";
+import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
+import { type BackoffOptions, backoffMs } from "./backoff.js";
+import type { Batch } from "./batch.js";
+import { DrainRate } from "./drain-rate.js";
+import type { EventQueue } from "./event-queue.js";
+import type { Ledger } from "./ledger.js";
+
+/** Where batches rest on disk while the sink cannot take them. */
+export interface BatchStore {
+  /** Puts a batch on stable storage; rejects when it could not, and then has kept nothing. */
+  store(batch: EncodedBatch): Promise<void>;
+}
+
+export interface DeliveryDeps {
+  readonly queue: EventQueue;
+  readonly ledger: Ledger;
+  readonly sink: Sink;
+  /** undefined: nothing is written to disk, the queue alone bridges an outage. */
+  readonly spool: BatchStore | undefined;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly logger: Logger;
+  /** Called when a try has ended, either way. */
+  readonly onEnd: () => void;
+}
+
+/** One try of a batch at the sink. */
+interface Attempt {
+  readonly batch: Batch;
+  readonly startedAt: number;
+  readonly controller: AbortController;
+}
+
+/** A try that has taken this long counts as an outage, so that the spool may help before it fails. */
+const SLOW_ATTEMPT_MS = 2_000;
+/** Share of the queue's memory from which batches go to the spool during an outage. */
+const SPOOL_FULLNESS = 0.5;
+const SPOOL_RETRY_MS = 5_000;
+/** Durable callers are gathered this long for one file during an outage: each takes a block of the disk. */
+const SPOOL_GATHER_MS = 10;
+const RETRY_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 30_000 };
+/** Someone has to repair the schema first; asking often only fills the log. */
+const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 1_000 };
+
+/** Delivers the batches of a queue. One try is in flight at a time. */
+export class Delivery {
+  readonly #deps: DeliveryDeps;
+  readonly #drainRate = new DrainRate();
+  #attempt: Attempt | undefined;
+  #failures = 0;
+  #lastFault: SinkError | undefined;
+  #retryAt = 0;
+  #spoolRetryAt = 0;
+  #bug: { readonly reason: unknown } | undefined;
+
+  constructor(deps: DeliveryDeps) {
+    this.#deps = deps;
+  }
+
+  /** True while a try is in flight. */
+  get isBusy(): boolean {
+    return this.#attempt !== undefined;
+  }
+
+  /** The last fault of the sink, while batches fail; undefined when the last one was written. */
+  get fault(): SinkError | undefined {
+    return this.#lastFault;
+  }
+
+  /** True while the sink fails, or is so slow that it may as well. */
+  get isOutage(): boolean {
+    const startedAt = this.#attempt?.startedAt ?? Number.POSITIVE_INFINITY;
+    return this.#failures > 0 || this.#deps.clock.elapsed() - startedAt >= SLOW_ATTEMPT_MS;
+  }
+
+  /** When a caller that is refused now should try again, in milliseconds. */
+  retryAfterMs(): number {
+    const { queue, clock, random } = this.#deps;
+    const untilRetryMs = this.#failures > 0 ? this.#retryAt - clock.elapsed() : 0;
+    return this.#drainRate.retryAfterMs(queue.rows, untilRetryMs, random);
+  }
+
+  /** Forgets the failures so far: the next try is made at once. */
+  forgive(): void {
+    this.#failures = 0;
+    this.#lastFault = undefined;
+    this.#retryAt = 0;
+    this.#spoolRetryAt = 0;
+  }
+
+  /** Ends the try in flight, if any; its batch is the oldest in the queue again. */
+  abort(reason: string): void {
+    this.#attempt?.controller.abort(new Error(reason));
+  }
+
+  /** Throws what went wrong at the end of a try and was not the sink's fault; once. */
+  throwBug(): void {
+    const bug = this.#bug;
+    this.#bug = undefined;
+    if (bug !== undefined) {
+      throw bug.reason;
+    }
+  }
+
+  /** Starts a try of the batch that `next` gives, if it gives one, unless one is in flight or it is too early. */
+  begin(next: () => Batch | undefined): void {
+    const now = this.#deps.clock.elapsed();
+    const batch = this.isBusy || now < this.#retryAt ? undefined : next();
+    if (batch !== undefined) {
+      this.#attempt = { batch, startedAt: now, controller: new AbortController() };
+      void this.#try(this.#attempt);
+    }
+  }
+
+  /**
+   * During an outage, moves the oldest batch that is not in flight to the spool, if memory runs short, a caller
+   * waits for durability, or `isDraining`. True when it made progress.
+   */
+  async relieve(isDraining: boolean): Promise<boolean> {
+    if (!this.#needsRelief(isDraining)) {
+      return false;
+    }
+    const batch = this.#takeOldest();
+    if (batch === undefined) {
+      return false;
+    }
+    const isStored = await this.#store(batch);
+    if (!isStored) {
+      this.#deps.queue.putBack(batch);
+    }
+    this.#spoolRetryAt = this.#deps.clock.elapsed() + this.#spoolPauseMs(isStored, isDraining);
+    return isStored;
+  }
+
+  /** At the very end, with no try in flight: puts each batch on disk, or abandons it. Its rows still count then. */
+  async saveRest(): Promise<void> {
+    for (let batch = this.#takeOldest(); batch !== undefined; batch = this.#takeOldest()) {
+      if (!(await this.#store(batch))) {
+        batch.abandon();
+      }
+    }
+  }
+
+  /** Moments, in the clock's elapsed milliseconds, at which there may be something to do. Some may be over. */
+  dueTimes(): number[] {
+    const due = this.#deps.queue.rows > 0 ? [this.#retryAt, this.#spoolRetryAt] : [];
+    return this.#attempt === undefined ? due : [...due, this.#attempt.startedAt + SLOW_ATTEMPT_MS];
+  }
+
+  #takeOldest(): Batch | undefined {
+    const { queue } = this.#deps;
+    if (!queue.hasSealed) {
+      queue.seal();
+    }
+    return queue.take();
+  }
+
+  /** Never rejects: a failed try ends in {@link Delivery.#fail}, a fault of ours in {@link Delivery.throwBug}. */
+  async #try(attempt: Attempt): Promise<void> {
+    attempt.batch.attempts += 1;
+    try {
+      await this.#write(attempt).then(
+        (outcome) => this.#succeed(attempt, outcome),
+        (error: unknown) =>
+          this.#fail(
+            attempt.batch,
+            error instanceof SinkError ? error : new SinkError("unknown", undefined, error),
+          ),
+      );
+    } catch (reason) {
+      this.#bug = { reason };
+    } finally {
+      this.#attempt = undefined;
+      this.#deps.onEnd();
+    }
+  }
+
+  /** Writes and books a batch. A try that is aborted ends, even if the sink hangs: it must not keep the process. */
+  async #write({ batch, controller: { signal } }: Attempt): Promise<WriteOutcome> {
+    const aborted = new Promise<never>((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    });
+    const written = this.#deps.sink.write(batch, { signal, attempt: batch.attempts });
+    const outcome = await Promise.race([written, aborted]);
+    this.#deps.ledger.wrote(outcome);
+    return outcome;
+  }
+
+  #succeed({ batch, startedAt }: Attempt, outcome: WriteOutcome): void {
+    const { rows } = batch;
+    this.#end(batch);
+    if (this.#lastFault !== undefined) {
+      this.#log("info", { afterFailures: this.#failures }, "flush: the database takes batches again");
+    }
+    this.forgive();
+    const durationMs = this.#deps.clock.elapsed() - startedAt;
+    this.#drainRate.observe(rows, durationMs);
+    this.#log("info", { rows, durationMs: Math.round(durationMs), ...outcome }, "flush");
+  }
+
+  #fail(batch: Batch, fault: SinkError): void {
+    const { queue, clock, random } = this.#deps;
+    queue.putBack(batch);
+    this.#failures += 1;
+    this.#lastFault = fault;
+    const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
+    const retryInMs = backoffMs(this.#failures, backoff, random);
+    this.#retryAt = clock.elapsed() + retryInMs;
+    this.#log(
+      fault.faultClass === "transient" ? "warn" : "error",
+      {
+        faultClass: fault.faultClass,
+        sqlstate: fault.sqlstate,
+        reason: fault.message,
+        rows: batch.rows,
+        queuedRows: queue.rows,
+        attempt: batch.attempts,
+        retryInMs,
+      },
+      "flush failed; the batch is kept and tried again",
+    );
+  }
+
+  #needsRelief(isDraining: boolean): boolean {
+    const { spool, queue, clock } = this.#deps;
+    if (spool === undefined || clock.elapsed() < this.#spoolRetryAt || !this.isOutage) {
+      return false;
+    }
+    return isDraining || queue.fullness >= SPOOL_FULLNESS || queue.hasWaiters;
+  }
+
+  #spoolPauseMs(isStored: boolean, isDraining: boolean): number {
+    if (!isStored) {
+      return SPOOL_RETRY_MS;
+    }
+    return isDraining || this.#deps.queue.fullness >= SPOOL_FULLNESS ? 0 : SPOOL_GATHER_MS;
+  }
+
+  /** True when the batch is in the spool, and out of the queue. */
+  async #store(batch: Batch): Promise<boolean> {
+    const { spool, ledger, queue } = this.#deps;
+    if (spool === undefined) {
+      return false;
+    }
+    try {
+      await spool.store(batch);
+    } catch (error) {
+      this.#log("error", { err: error, rows: batch.rows }, "spool: cannot write; the batch stays in memory");
+      return false;
+    }
+    const { rows } = batch;
+    ledger.spooled += rows;
+    this.#end(batch);
+    this.#log("info", { rows, queuedRows: queue.rows }, "batch spooled to disk");
+    return true;
+  }
+
+  #end(batch: Batch): void {
+    this.#deps.queue.release(batch);
+    batch.settle();
+  }
+
+  /** A log that cannot be written, to a full disk perhaps, must not take events with it. */
+  #log(level: "info" | "warn" | "error", fields: object, message: string): void {
+    try {
+      this.#deps.logger[level](fields, message);
+    } catch {
+      // There is nowhere to say so.
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Whether events are welcome: there is room for them, and the database's schema does not need a person. Tells the
+ * service's health from start to close(); it never refuses an event, the queue does.
+ */
+import type { Logger } from "pino";
+import type { Clock } from "../clock.js";
+
+/** A bounded place for events. */
+export interface Bounded {
+  /** In use. */
+  readonly bytes: number;
+  readonly maxBytes: number;
+}
+
+/** The place on disk. */
+export interface BoundedOnDisk extends Bounded {
+  /** False: what is free there is not to be had. */
+  readonly isWritable: boolean;
+}
+
+/** What the sink last had to say. */
+export interface SinkFaults {
+  /** Undefined when the last batch was written. */
+  sinkFault(): { readonly faultClass: string; readonly message: string } | undefined;
+}
+
+/** Where readiness is told. */
+export interface ReadinessListener {
+  setServing(): void;
+  setNotServing(reason: string): void;
+}
+
+export interface ReadinessDeps {
+  readonly queue: Bounded;
+  /** undefined: there is only memory. */
+  readonly spool: BoundedOnDisk | undefined;
+  readonly flusher: SinkFaults;
+  readonly health: ReadinessListener;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const LOOK_MS = 1_000;
+/** Shares of the room in use: not ready from the first, ready again from the second, so that it does not flap. */
+const FULL_FROM = 0.9;
+const ROOM_FROM = 0.7;
+
+/** Looks every second from start() to close(). An outage that passes by itself is no reason: there is room for it. */
+export class Readiness {
+  readonly #deps: ReadinessDeps;
+  #state: "new" | "started" | "closed" = "new";
+  #isFull = false;
+  /** Why events are not welcome, as told last. */
+  #reason: string | undefined;
+  #cancelLook: (() => void) | undefined;
+
+  constructor(deps: ReadinessDeps) {
+    this.#deps = deps;
+  }
+
+  /** Says that the service is ready, or why not, and says so again whenever that changes. */
+  start(): void {
+    if (this.#state === "new") {
+      this.#state = "started";
+      this.#deps.health.setServing();
+      this.#look();
+    }
+  }
+
+  /** Says nothing from here on. */
+  close(): void {
+    this.#state = "closed";
+    this.#cancelLook?.();
+  }
+
+  /** Share of the room for events in use, from 0 to 1: memory and, if it can be written, the spool. */
+  fullness(): number {
+    const { queue, spool } = this.#deps;
+    if (spool === undefined || !spool.isWritable) {
+      return queue.bytes / queue.maxBytes;
+    }
+    return (queue.bytes + Math.min(spool.bytes, spool.maxBytes)) / (queue.maxBytes + spool.maxBytes);
+  }
+
+  #look(): void {
+    const { health, clock, logger } = this.#deps;
+    const reason = this.#reasonNow();
+    if (reason !== this.#reason) {
+      this.#reason = reason;
+      if (reason === undefined) {
+        health.setServing();
+        logger.info("ready again");
+      } else {
+        health.setNotServing(reason);
+        logger.error({ reason }, "not ready");
+      }
+    }
+    this.#cancelLook = clock.schedule(LOOK_MS, () => this.#look());
+  }
+
+  #reasonNow(): string | undefined {
+    const fullness = this.fullness();
+    this.#isFull = this.#isFull ? fullness > ROOM_FROM : fullness >= FULL_FROM;
+    if (this.#isFull) {
+      return "the room for events is nearly used up";
+    }
+    const fault = this.#deps.flusher.sinkFault();
+    return fault?.faultClass === "schema" ? `the database needs a repair: ${fault.message}` : undefined;
+  }
+}

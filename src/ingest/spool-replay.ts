@@ -1,0 +1,243 @@
+/**
+ * The background job that writes what is in the spool to the sink, oldest first, beside live traffic; it never
+ * puts anything into the spool, and takes nothing out before the sink has it.
+ */
+import type { Logger } from "pino";
+import type { Clock } from "../clock.js";
+import { messageOf } from "../error-message.js";
+import { type EncodedBatch, type Sink, SinkError } from "../sink/sink.js";
+import { type BackoffOptions, backoffMs } from "./backoff.js";
+import type { Ledger } from "./ledger.js";
+import { Waker } from "./waker.js";
+
+/** A batch in the spool, before it is read. */
+export interface SpooledBatch {
+  /** Says in the log which one it is. */
+  readonly name: string;
+  readonly rows: number;
+}
+
+/** Where the batches come from. `B` is whatever the spool knows them by. */
+export interface SpooledBatches<B extends SpooledBatch = SpooledBatch> {
+  oldest(): B | undefined;
+  /** Undefined: it is damaged and was set aside; rejects when another try may do. */
+  read(batch: B): Promise<EncodedBatch | undefined>;
+  /** Takes out a batch whose rows have all ended. */
+  remove(batch: B): Promise<void>;
+  /** Calls `listener` after each batch that was put in. */
+  onStored(listener: (() => void) | undefined): void;
+}
+
+/** What live traffic, which goes to the same sink, knows of it. */
+export interface LiveTraffic {
+  /** Undefined when the last batch was written. */
+  sinkFault(): unknown;
+  /** Rows that it still has to write. While there are any, it keeps trying. */
+  readonly queuedRows: number;
+  /** Hears that the sink took a batch. */
+  sinkWorks(): void;
+}
+
+export interface SpoolReplayDeps<B extends SpooledBatch = SpooledBatch> {
+  readonly spool: SpooledBatches<B>;
+  readonly sink: Sink;
+  readonly ledger: Ledger;
+  readonly liveTraffic: LiveTraffic;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly logger: Logger;
+}
+
+/** How often live traffic is asked whether the sink is back, while that is what we wait for. */
+const LOOK_MS = 1_000;
+const RESTART_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 10_000, minMs: 100 };
+const RETRY_BACKOFF: BackoffOptions = { firstMs: 200, maxMs: 30_000, minMs: 100 };
+/** Someone has to repair the schema first; asking often only fills the log. */
+const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 1_000 };
+
+/**
+ * Replays the spool, one batch at a time. `new` → `running` by start(); → `closed`, for good, by close().
+ *
+ * While the sink fails it tries with backoff, and not at all while live traffic is trying already.
+ */
+export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
+  readonly #deps: SpoolReplayDeps<B>;
+
+  #state: "new" | "running" | "closed" = "new";
+  #loop: Promise<void> = Promise.resolve();
+  readonly #abort = new AbortController();
+  readonly #waker: Waker;
+
+  /** The batch that was tried last, and how often. */
+  #tried: B | undefined;
+  #attempts = 0;
+  #failures = 0;
+  #retryAt = 0;
+  #hasLiveFault = false;
+  #crashes = 0;
+  #loopFault: string | undefined;
+  /** Since the spool was empty the last time. */
+  #replayed = { files: 0, rows: 0 };
+
+  constructor(deps: SpoolReplayDeps<B>) {
+    this.#deps = deps;
+    this.#waker = new Waker(deps.clock);
+  }
+
+  /** Why the replay is not working; undefined when it is. A fault of the sink is not one of the replay. */
+  fault(): string | undefined {
+    return this.#loopFault;
+  }
+
+  /** Starts to replay in the background. */
+  start(): void {
+    if (this.#state !== "new") {
+      return;
+    }
+    this.#state = "running";
+    this.#deps.spool.onStored(() => this.#waker.wake());
+    this.#loop = this.#supervise();
+  }
+
+  /**
+   * Ends at once: what the sink is writing is aborted and stays in the spool, which is safe whether or not it was
+   * written. Resolves when nothing is in flight any more.
+   */
+  async close(): Promise<void> {
+    if (this.#state === "running") {
+      this.#deps.spool.onStored(undefined);
+    }
+    this.#state = "closed";
+    this.#abort.abort(new Error("the replay of the spool is ending"));
+    this.#waker.wake();
+    await this.#loop;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Keeps the loop alive whatever happens in it; all state is in fields, so a restart loses nothing. */
+  async #supervise(): Promise<void> {
+    while (this.#state === "running") {
+      try {
+        await this.#step();
+        this.#crashes = 0;
+        this.#loopFault = undefined;
+      } catch (error) {
+        this.#crashes += 1;
+        this.#loopFault = `the replay of the spool failed: ${messageOf(error)}`;
+        this.#deps.logger.error(
+          { err: error, crashes: this.#crashes },
+          "spool: the replay failed and restarts",
+        );
+        await this.#waker.wait(backoffMs(this.#crashes, RESTART_BACKOFF, this.#deps.random));
+      }
+    }
+  }
+
+  /** Replays one batch, or waits for a reason to. */
+  async #step(): Promise<void> {
+    const batch = this.#deps.spool.oldest();
+    if (batch === undefined) {
+      this.#reportEmpty();
+      await this.#waker.wait();
+      return;
+    }
+    const waitMs = this.#msUntilDue();
+    if (waitMs > 0) {
+      await this.#waker.wait(Math.min(waitMs, LOOK_MS));
+      return;
+    }
+    await this.#replay(batch);
+  }
+
+  #msUntilDue(): number {
+    const { liveTraffic, clock } = this.#deps;
+    const hadLiveFault = this.#hasLiveFault;
+    this.#hasLiveFault = liveTraffic.sinkFault() !== undefined;
+    if (hadLiveFault && !this.#hasLiveFault) {
+      this.#retryAt = 0;
+    }
+    // With nothing left to write, live traffic tries no more; then it is on us to find out.
+    if (this.#hasLiveFault && liveTraffic.queuedRows > 0) {
+      return LOOK_MS;
+    }
+    return this.#retryAt - clock.elapsed();
+  }
+
+  async #replay(batch: B): Promise<void> {
+    const { spool, sink, ledger, clock, logger } = this.#deps;
+    const startedAt = clock.elapsed();
+    const encoded = await this.#read(batch);
+    if (encoded === undefined || this.#state !== "running") {
+      return;
+    }
+    this.#attempts = batch === this.#tried ? this.#attempts + 1 : 1;
+    this.#tried = batch;
+    let outcome: Awaited<ReturnType<Sink["write"]>>;
+    try {
+      outcome = await sink.write(encoded, { signal: this.#abort.signal, attempt: this.#attempts });
+    } catch (error) {
+      this.#fail(batch, error instanceof SinkError ? error : new SinkError("unknown", undefined, error));
+      return;
+    }
+    ledger.spooled -= batch.rows;
+    ledger.wrote(outcome);
+    await spool.remove(batch);
+    this.#failures = 0;
+    this.#retryAt = 0;
+    this.#deps.liveTraffic.sinkWorks();
+    this.#replayed.files += 1;
+    this.#replayed.rows += batch.rows;
+    const durationMs = Math.round(clock.elapsed() - startedAt);
+    logger.debug({ file: batch.name, rows: batch.rows, durationMs, ...outcome }, "spool: batch replayed");
+  }
+
+  /** Undefined when there is nothing to write, now or ever; that is booked then. */
+  async #read(batch: B): Promise<EncodedBatch | undefined> {
+    const { spool, ledger } = this.#deps;
+    try {
+      const encoded = await spool.read(batch);
+      if (encoded === undefined) {
+        ledger.spooled -= batch.rows;
+        ledger.setAside += batch.rows;
+      }
+      return encoded;
+    } catch (error) {
+      this.#fail(batch, new SinkError("transient", undefined, error));
+      return undefined;
+    }
+  }
+
+  #fail(batch: B, fault: SinkError): void {
+    if (this.#state !== "running") {
+      return;
+    }
+    const { clock, random, logger } = this.#deps;
+    this.#failures += 1;
+    const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
+    const retryInMs = backoffMs(this.#failures, backoff, random);
+    this.#retryAt = clock.elapsed() + retryInMs;
+    const level = fault.faultClass === "transient" ? "warn" : "error";
+    logger[level](
+      {
+        faultClass: fault.faultClass,
+        sqlstate: fault.sqlstate,
+        reason: fault.message,
+        file: batch.name,
+        rows: batch.rows,
+        attempt: this.#attempts,
+        retryInMs,
+      },
+      "spool: a batch could not be replayed; it is kept and tried again",
+    );
+  }
+
+  #reportEmpty(): void {
+    if (this.#replayed.files > 0) {
+      this.#deps.logger.info(this.#replayed, "spool: all of it is replayed");
+      this.#replayed = { files: 0, rows: 0 };
+    }
+  }
+}

@@ -1,0 +1,162 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { migrationsDirectory } from "../../../src/package-info.js";
+import { MigrationError, migrate } from "../../../src/postgres/migrate.js";
+import { createTestDatabase, type TestDatabase } from "../../support/database.js";
+import { createRole, lockWaiters, openTransaction } from "../../support/stats-database.js";
+
+let database: TestDatabase;
+let directory: string;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  directory = await mkdtemp(join(tmpdir(), "stats-migrations-"));
+});
+
+afterEach(async () => {
+  await rm(directory, { recursive: true });
+  await database.close();
+});
+
+async function write(files: Record<string, string>): Promise<void> {
+  for (const [name, sql] of Object.entries(files)) {
+    await writeFile(join(directory, name), sql);
+  }
+}
+
+function run({ url = database.url, from = directory } = {}): Promise<string[]> {
+  return migrate({ url, directory: from, logger: pino({ level: "silent" }) });
+}
+
+async function failureOf(migration: Promise<unknown>): Promise<string> {
+  const error = await migration.catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(MigrationError);
+  return error instanceof Error ? error.message : "";
+}
+
+async function tables(): Promise<string[]> {
+  const { rows } = await database.pool.query<{ name: string }>(
+    "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
+  );
+  return rows.map(({ name }) => name);
+}
+
+const FILES = {
+  "0001_news.sql": "CREATE TABLE news (id integer); INSERT INTO news VALUES (1);",
+  "0002_more_news.sql": "ALTER TABLE news ADD COLUMN title text;",
+  "0010_titles.sql": "UPDATE news SET title = 'first';",
+};
+
+describe("migrate", () => {
+  it("applies the files in the order of their numbers, and tells which", async () => {
+    await write(FILES);
+    expect(await run()).toEqual(["0001_news.sql", "0002_more_news.sql", "0010_titles.sql"]);
+    const { rows } = await database.pool.query("SELECT * FROM news");
+    expect(rows).toEqual([{ id: 1, title: "first" }]);
+  });
+
+  it("applies nothing twice", async () => {
+    await write(FILES);
+    await run();
+    expect(await run()).toEqual([]);
+  });
+
+  it("applies what came since", async () => {
+    const { "0010_titles.sql": latest, ...earlier } = FILES;
+    await write(earlier);
+    await run();
+    await write({ "0010_titles.sql": latest });
+    expect(await run()).toEqual(["0010_titles.sql"]);
+  });
+
+  it("applies the files of this version to an empty database", async () => {
+    await run({ from: migrationsDirectory });
+    expect(await tables()).toEqual(
+      expect.arrayContaining(["incoming", "incoming_dead", "incoming_default", "stats_migrations"]),
+    );
+  });
+
+  it("refuses a database that is newer than this version, and changes nothing", async () => {
+    await write(FILES);
+    await run();
+    await rm(join(directory, "0010_titles.sql"));
+    await write({ "0003_other.sql": "CREATE TABLE other ()" });
+    expect(await failureOf(run())).toContain("0010_titles.sql");
+    expect(await tables()).not.toContain("other");
+  });
+
+  it("refuses a file that was changed after it was applied, and changes nothing", async () => {
+    await write(FILES);
+    await run();
+    await write({ "0002_more_news.sql": "-- changed", "0003_other.sql": "CREATE TABLE other ()" });
+    expect(await failureOf(run())).toContain("0002_more_news.sql");
+    expect(await tables()).not.toContain("other");
+  });
+
+  it("rolls back a file that fails, keeps those before it, and goes on there the next time", async () => {
+    await write(FILES);
+    await write({ "0002_more_news.sql": "CREATE TABLE half (); SELECT 1 / 0;" });
+    await expect(run()).rejects.toMatchObject({ code: "22012" });
+    expect(await tables()).toEqual(["news", "stats_migrations"]);
+    await write(FILES);
+    expect(await run()).toEqual(["0002_more_news.sql", "0010_titles.sql"]);
+  });
+
+  it("keeps no effect of a file that it cannot book", async () => {
+    await write({
+      "0001_news.sql": "CREATE TABLE news (); ALTER TABLE stats_migrations RENAME name TO title;",
+    });
+    await expect(run()).rejects.toMatchObject({ code: "42703" });
+    expect(await tables()).toEqual(["stats_migrations"]);
+  });
+
+  it("lets one that runs at the same time wait, which then finds nothing to do", async () => {
+    await write({ "0001_slow.sql": "SELECT pg_advisory_xact_lock(1); CREATE TABLE slow ();" });
+    const holder = await openTransaction(database.pool, "SELECT pg_advisory_xact_lock(1)");
+    const first = run();
+    await lockWaiters(database.pool, 1);
+    const second = run();
+    await lockWaiters(database.pool, 2);
+    await holder[Symbol.asyncDispose]();
+    expect(await Promise.all([first, second])).toEqual([["0001_slow.sql"], []]);
+  });
+
+  it("lets the next one go on when one is killed in the middle", async () => {
+    await write({ "0001_slow.sql": "CREATE TABLE slow (); SELECT pg_advisory_xact_lock(1);" });
+    const holder = await openTransaction(database.pool, "SELECT pg_advisory_xact_lock(1)");
+    const first = run();
+    const killed = expect(first).rejects.toThrow();
+    const [pid] = await lockWaiters(database.pool);
+    await database.pool.query("SELECT pg_terminate_backend($1)", [pid]);
+    await killed;
+    await holder[Symbol.asyncDispose]();
+    expect(await run()).toEqual(["0001_slow.sql"]);
+  });
+
+  it("needs no right to create anything when there is nothing to apply", async () => {
+    const { "0010_titles.sql": latest, ...earlier } = FILES;
+    await write(earlier);
+    await run();
+    await using role = await createRole(database, "GRANT SELECT ON stats_migrations TO $role");
+    expect(await run({ url: role.url })).toEqual([]);
+    await write({ "0010_titles.sql": latest });
+    await expect(run({ url: role.url })).rejects.toMatchObject({ code: "42501" });
+  });
+
+  it.each(["1_news.sql", "0001-news.sql", "news.sql"])("refuses a file named %s", async (name) => {
+    await write({ [name]: "SELECT 1" });
+    expect(await failureOf(run())).toContain(name);
+  });
+
+  it("takes no notice of files that are not SQL", async () => {
+    await write({ "README.md": "# Migrations" });
+    expect(await run()).toEqual([]);
+  });
+
+  it("tells when its files are not there", async () => {
+    const from = join(directory, "gone");
+    expect(await failureOf(run({ from }))).toContain(from);
+  });
+});

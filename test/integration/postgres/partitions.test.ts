@@ -1,0 +1,149 @@
+import { pino } from "pino";
+import { PartitionKeeper } from "../../../src/postgres/partition-keeper.js";
+import { createPartitions, DAY_MS, dayPartition } from "../../../src/postgres/partitions.js";
+import type { TestDatabase } from "../../support/database.js";
+import { uuidv7At } from "../../support/encoded.js";
+import { FakeClock } from "../../support/fake-clock.js";
+import { createStatsDatabase, lockWaiters, openTransaction } from "../../support/stats-database.js";
+
+const NOW = Date.UTC(2026, 2, 3, 12);
+const MIDNIGHT = Date.UTC(2026, 2, 4);
+const WEEK = { daysBehind: 7, daysAhead: 7 };
+/** The days from a week before NOW to a week after. */
+const NAMES = Array.from({ length: 15 }, (_, i) => dayPartition(NOW + (i - 7) * DAY_MS).name);
+
+let database: TestDatabase;
+
+beforeEach(async () => {
+  database = await createStatsDatabase();
+});
+
+afterEach(async () => {
+  await database.close();
+});
+
+async function insert(...ids: string[]): Promise<void> {
+  await database.pool.query(
+    `INSERT INTO incoming SELECT id, 'news', 3, 42, NULL, now() FROM unnest($1::uuid[]) AS id`,
+    [ids],
+  );
+}
+
+/** Which partition each row is in. */
+async function places(): Promise<Record<string, string>> {
+  const { rows } = await database.pool.query<{ id: string; place: string }>(
+    "SELECT id, tableoid::regclass::text AS place FROM incoming ORDER BY id",
+  );
+  return Object.fromEntries(rows.map(({ id, place }) => [id, place]));
+}
+
+async function partitions(): Promise<string[]> {
+  const { rows } = await database.pool.query<{ name: string }>(
+    "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'incoming'::regclass ORDER BY 1",
+  );
+  return rows.map(({ name }) => name).filter((name) => name !== "incoming_default");
+}
+
+describe("createPartitions", () => {
+  it("makes a partition for each day that is asked for, and tells which", async () => {
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual(NAMES);
+    expect(await partitions()).toEqual(NAMES);
+    expect([NAMES[0], NAMES[14]]).toEqual(["incoming_20260224", "incoming_20260310"]);
+  });
+
+  it("makes only those that are missing", async () => {
+    await createPartitions(database.pool, NOW, WEEK);
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual([]);
+    expect(await createPartitions(database.pool, NOW + DAY_MS, WEEK)).toEqual(["incoming_20260311"]);
+  });
+
+  it("has a day's events go to its partition, to the last millisecond", async () => {
+    await createPartitions(database.pool, NOW, WEEK);
+    const [last, first, outside] = [
+      uuidv7At(MIDNIGHT - 1, 2 ** 48 - 1),
+      uuidv7At(MIDNIGHT, 0),
+      uuidv7At(NOW + 8 * DAY_MS),
+    ];
+    await insert(last, first, outside);
+    expect(await places()).toEqual({
+      [last]: "incoming_20260303",
+      [first]: "incoming_20260304",
+      [outside]: "incoming_default",
+    });
+  });
+
+  it("keeps an id unique over all partitions, and gives each the index on stamp", async () => {
+    await createPartitions(database.pool, NOW, { daysBehind: 0, daysAhead: 0 });
+    await insert(uuidv7At(NOW));
+    await expect(insert(uuidv7At(NOW))).rejects.toMatchObject({ code: "23505" });
+    const { rows } = await database.pool.query(
+      "SELECT indexdef FROM pg_indexes WHERE tablename = 'incoming_20260303' AND indexdef LIKE '%brin%'",
+    );
+    expect(rows).toHaveLength(1);
+  });
+
+  it("moves the rows that are in the default partition for want of theirs, and only those", async () => {
+    const [early, late, other] = [uuidv7At(MIDNIGHT - 1), uuidv7At(MIDNIGHT), uuidv7At(NOW - 30 * DAY_MS)];
+    await insert(early, late, other);
+    await createPartitions(database.pool, NOW, WEEK);
+    expect(await places()).toEqual({
+      [other]: "incoming_default",
+      [early]: "incoming_20260303",
+      [late]: "incoming_20260304",
+    });
+  });
+
+  it("may run twice at the same time", async () => {
+    await insert(uuidv7At(NOW));
+    await Promise.all([
+      createPartitions(database.pool, NOW, WEEK),
+      createPartitions(database.pool, NOW, WEEK),
+    ]);
+    expect(await partitions()).toEqual(NAMES);
+    expect(await places()).toEqual({ [uuidv7At(NOW)]: "incoming_20260303" });
+  });
+
+  it("gives up when it cannot get its lock, rather than have inserts wait behind it", async () => {
+    await using _ = await openTransaction(
+      database.pool,
+      `INSERT INTO incoming VALUES ('${uuidv7At(NOW, 1)}', 'news', 3, 42, NULL, now())`,
+    );
+    const creation = createPartitions(database.pool, NOW, WEEK);
+    const refused = expect(creation).rejects.toMatchObject({ code: "55P03" });
+    await lockWaiters(database.pool);
+    // It queues behind the partition's lock, and gets through while the transaction is still open.
+    await insert(uuidv7At(NOW, 2));
+    await refused;
+    expect(await partitions()).toEqual([]);
+  });
+});
+
+describe("PartitionKeeper", () => {
+  const silent = pino({ level: "silent" });
+
+  it("makes the partitions of a week behind and a week ahead, now and as time goes on", async () => {
+    const clock = new FakeClock(NOW);
+    const keeper = new PartitionKeeper({ pool: database.pool, clock, logger: silent });
+    await keeper.keep();
+    expect(await partitions()).toEqual(NAMES);
+    clock.setNow(NOW + DAY_MS);
+    await clock.advance(60 * 60 * 1000);
+    await keeper.close();
+    expect(await partitions()).toEqual([...NAMES, "incoming_20260311"]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("says when it cannot, and tries again in a minute", async () => {
+    const clock = new FakeClock(NOW);
+    const lines: string[] = [];
+    const logger = pino({ level: "error" }, { write: (line) => void lines.push(line) });
+    const keeper = new PartitionKeeper({ pool: database.pool, clock, logger });
+    await database.pool.query("ALTER TABLE incoming RENAME TO gone");
+    await keeper.keep();
+    expect(lines).toEqual([expect.stringContaining('relation \\"incoming\\" does not exist')]);
+    await database.pool.query("ALTER TABLE gone RENAME TO incoming");
+    await clock.advance(60_000);
+    await keeper.close();
+    expect(await partitions()).toEqual(NAMES);
+  });
+});

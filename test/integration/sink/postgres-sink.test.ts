@@ -1,0 +1,409 @@
+import { Pool } from "pg";
+import { pino } from "pino";
+import { decodeTuples, type IncomingRow } from "../../../src/postgres/incoming-codec.js";
+import { createPartitions } from "../../../src/postgres/partitions.js";
+import { closePool, createPool } from "../../../src/postgres/pool.js";
+import type { FaultClass } from "../../../src/postgres/sqlstate.js";
+import { PostgresSink } from "../../../src/sink/postgres-sink.js";
+import { SinkError, type WriteOptions, type WriteOutcome } from "../../../src/sink/sink.js";
+import type { TestDatabase } from "../../support/database.js";
+import { encodeBatch, encodeRow, row, rowsAt, uuidv7At } from "../../support/encoded.js";
+import {
+  createRole,
+  createStatsDatabase,
+  lockWaiters,
+  openTransaction,
+} from "../../support/stats-database.js";
+
+const NOW = Date.UTC(2026, 2, 3, 12);
+const MIDNIGHT = Date.UTC(2026, 2, 4);
+
+const silent = pino({ level: "silent" });
+
+let database: TestDatabase;
+let pool: Pool;
+let sink: PostgresSink;
+let statements: number;
+
+beforeEach(async () => {
+  database = await createStatsDatabase();
+  pool = countingPool(database.url);
+  sink = new PostgresSink({ pool, prepare: async () => {} });
+});
+
+afterEach(async () => {
+  await closePool(pool);
+  await database.close();
+});
+
+/** The service's pool, which counts the statements that go through it. */
+function countingPool(url: string): Pool {
+  statements = 0;
+  const counting = createPool({ url, logger: silent });
+  counting.on("connect", (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+    Object.defineProperty(client, "query", {
+      value: (...args: unknown[]) => {
+        statements += 1;
+        return query(...args);
+      },
+    });
+  });
+  return counting;
+}
+
+function write(rows: readonly IncomingRow[], options: Partial<WriteOptions> = {}): Promise<WriteOutcome> {
+  return sink.write(encodeBatch(rows), { signal: new AbortController().signal, attempt: 1, ...options });
+}
+
+/** The error that a write ends with; fails when it ends with none, or with one that is not of the class. */
+async function failureOf(written: Promise<unknown>, faultClass: FaultClass): Promise<SinkError> {
+  const error = await written.then(
+    () => new Error("the write succeeded"),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof SinkError)) throw error;
+  expect(error.faultClass).toBe(faultClass);
+  return error;
+}
+
+async function execute(...sql: string[]): Promise<void> {
+  for (const statement of sql) await database.pool.query(statement);
+}
+
+async function idsIn(table: "incoming" | "incoming_dead"): Promise<string[]> {
+  const { rows } = await database.pool.query<{ id: string }>(`SELECT id FROM ${table} ORDER BY id`);
+  return rows.map(({ id }) => id);
+}
+
+const idsOf = (rows: readonly IncomingRow[]) => rows.map(({ id }) => id).toSorted();
+
+/** The rows with the property `bad` in these places. */
+function spoil(rows: readonly IncomingRow[], ...places: number[]): IncomingRow[] {
+  return rows.map((each, i) => (places.includes(i) ? { ...each, property: "bad" } : each));
+}
+
+const isBad = ({ property }: IncomingRow) => property === "bad";
+
+/** Has PostgreSQL refuse rows with the property `bad`. */
+const refuseBad = () => execute("ALTER TABLE incoming ADD CONSTRAINT no_bad CHECK (property <> 'bad')");
+
+/** Has a trigger do something for rows with the property `bad`. */
+const onBad = (statement: string) =>
+  execute(
+    `CREATE FUNCTION on_bad() RETURNS trigger LANGUAGE plpgsql AS $$
+     BEGIN IF NEW.property = 'bad' THEN ${statement}; END IF; RETURN NEW; END $$`,
+    "CREATE TRIGGER on_bad BEFORE INSERT ON incoming FOR EACH ROW EXECUTE FUNCTION on_bad()",
+  );
+const afterRepair = () => execute("DROP TRIGGER on_bad ON incoming");
+
+describe("PostgresSink", () => {
+  it("writes a batch by one statement", async () => {
+    const rows = rowsAt(NOW, 10_000);
+    expect(await write(rows)).toEqual({ inserted: 10_000, duplicates: 0, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+    expect(statements).toBe(1);
+  });
+
+  it("writes across midnight into both days' partitions", async () => {
+    await createPartitions(database.pool, NOW, { daysBehind: 0, daysAhead: 1 });
+    const rows = [...rowsAt(MIDNIGHT - 1, 10), ...rowsAt(MIDNIGHT, 10)];
+    expect(await write(rows)).toEqual({ inserted: 20, duplicates: 0, dead: 0 });
+    expect(await write(rows)).toEqual({ inserted: 0, duplicates: 20, dead: 0 });
+    const { rows: places } = await database.pool.query(
+      "SELECT tableoid::regclass::text AS place, count(*)::integer FROM incoming GROUP BY 1 ORDER BY 1",
+    );
+    expect(places).toEqual([
+      { place: "incoming_20260303", count: 10 },
+      { place: "incoming_20260304", count: 10 },
+    ]);
+  });
+
+  it("prepares before it writes, and writes nothing when that fails", async () => {
+    const prepare = () => Promise.reject(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
+    sink = new PostgresSink({ pool, prepare });
+    await failureOf(write(rowsAt(NOW, 1)), "transient");
+    expect(statements).toBe(0);
+  });
+
+  it("takes a server that is out of reach for a transient fault", async () => {
+    const nowhere = new Pool({ host: "127.0.0.1", port: 1 });
+    sink = new PostgresSink({ pool: nowhere, prepare: async () => {} });
+    await failureOf(write(rowsAt(NOW, 1)), "transient");
+    await nowhere.end();
+  });
+});
+
+describe("PostgresSink, with duplicates", () => {
+  it("keeps the first of two rows with one id in a batch", async () => {
+    const rows = [...rowsAt(NOW, 10), row(uuidv7At(NOW, 4), { property: "later" })];
+    expect(await write(rows)).toEqual({ inserted: 10, duplicates: 1, dead: 0 });
+    const { rows: later } = await database.pool.query("SELECT FROM incoming WHERE property = 'later'");
+    expect(later).toEqual([]);
+  });
+
+  it("skips rows that an earlier batch wrote", async () => {
+    const rows = rowsAt(NOW, 30);
+    await write(rows.slice(0, 20));
+    statements = 0;
+    expect(await write(rows.slice(10))).toEqual({ inserted: 10, duplicates: 10, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+    expect(statements).toBe(2);
+  });
+
+  it("writes nothing when all rows are there, as after a commit whose answer was lost", async () => {
+    const rows = rowsAt(NOW, 1000);
+    await write(rows);
+    expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 0, duplicates: 1000, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+  });
+});
+
+describe("PostgresSink, with rows that PostgreSQL refuses", () => {
+  it.each([0, 1, 2500, 4998, 4999])(
+    "buries the one at place %d of 5,000, in at most 30 statements, and writes all others",
+    async (place) => {
+      await refuseBad();
+      const rows = spoil(rowsAt(NOW, 5000), place);
+      expect(await write(rows, { attempt: 3 })).toEqual({ inserted: 4999, duplicates: 0, dead: 1 });
+      expect(statements).toBeLessThanOrEqual(30);
+      expect(await idsIn("incoming")).toEqual(idsOf(rows.filter((each) => !isBad(each))));
+
+      const culprit = rows[place] as IncomingRow;
+      const { rows: dead } = await database.pool.query("SELECT * FROM incoming_dead");
+      expect(dead).toEqual([
+        {
+          id: culprit.id,
+          property: "bad",
+          property_section: "3",
+          property_id: `${culprit.itemId}`,
+          remote_ip: "192.0.2.7",
+          stamp: new Date(NOW),
+          payload: encodeRow(culprit),
+          sqlstate: "23514",
+          message: expect.stringContaining("no_bad"),
+          attempts: 3,
+          died_at: expect.any(Date),
+        },
+      ]);
+    },
+  );
+
+  it("buries several in one batch, and all of a batch", async () => {
+    await refuseBad();
+    const rows = spoil(rowsAt(NOW, 100), 0, 1, 50, 98);
+    expect(await write(rows)).toEqual({ inserted: 96, duplicates: 0, dead: 4 });
+    const allBad = rowsAt(NOW + 1, 50).map((each) => ({ ...each, property: "bad" }));
+    expect(await write(allBad)).toEqual({ inserted: 0, duplicates: 0, dead: 50 });
+    expect(await idsIn("incoming_dead")).toEqual(idsOf([...rows.filter(isBad), ...allBad]));
+  });
+
+  it("tells them from duplicates in the same batch", async () => {
+    await refuseBad();
+    const rows = rowsAt(NOW, 5000);
+    await write(rows.slice(0, 1000));
+    statements = 0;
+    const batch = spoil(rows, 700, 4000);
+    // The row at 700 is in the table already; it is refused before PostgreSQL looks for its id.
+    expect(await write(batch)).toEqual({ inserted: 3999, duplicates: 999, dead: 2 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows.filter((_, i) => i !== 4000)));
+    expect(statements).toBeLessThanOrEqual(60);
+  });
+
+  it("buries none twice when the batch is tried again", async () => {
+    await refuseBad();
+    const rows = spoil(rowsAt(NOW, 10), 5);
+    await write(rows);
+    expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 0, duplicates: 9, dead: 1 });
+    expect(await idsIn("incoming_dead")).toHaveLength(1);
+  });
+
+  it("buries what a unique index other than the primary key refuses", async () => {
+    await execute("CREATE UNIQUE INDEX ON incoming_default (property_id)");
+    const [first, second, third] = rowsAt(NOW, 3) as [IncomingRow, IncomingRow, IncomingRow];
+    const rows = [first, { ...second, itemId: first.itemId }, third];
+    expect(await write(rows)).toEqual({ inserted: 2, duplicates: 0, dead: 1 });
+    expect(await idsIn("incoming_dead")).toEqual([second.id]);
+  });
+
+  it("buries the payload alone when incoming_dead refuses the values too", async () => {
+    await refuseBad();
+    await execute("ALTER TABLE incoming_dead ADD CONSTRAINT no_bad CHECK (property <> 'bad')");
+    const rows = spoil(rowsAt(NOW, 10), 5);
+    expect(await write(rows)).toMatchObject({ inserted: 9, dead: 1 });
+    const { rows: dead } = await database.pool.query<{
+      id: string;
+      property: string | null;
+      payload: Buffer;
+    }>("SELECT id, property, payload FROM incoming_dead");
+    expect(dead).toMatchObject([{ id: rows[5]?.id, property: null }]);
+    expect(decodeTuples(dead[0]?.payload ?? Buffer.alloc(0))).toEqual([rows[5]]);
+  });
+
+  it("loses none when incoming_dead is not there", async () => {
+    await refuseBad();
+    await execute("ALTER TABLE incoming_dead RENAME TO gone");
+    const rows = spoil(rowsAt(NOW, 10), 5);
+    await failureOf(write(rows), "schema");
+    await execute("ALTER TABLE gone RENAME TO incoming_dead");
+    expect(await write(rows)).toEqual({ inserted: 0, duplicates: 9, dead: 1 });
+  });
+
+  it("can refuse the first row of the largest batch while the rest is still being sent", async () => {
+    await refuseBad();
+    const rows = spoil(rowsAt(NOW, 100_000), 0);
+    expect(await write(rows)).toEqual({ inserted: 99_999, duplicates: 0, dead: 1 });
+    expect(await idsIn("incoming")).toHaveLength(99_999);
+  });
+});
+
+describe("PostgresSink, when the schema is at fault", () => {
+  it.each([
+    [
+      "the table is gone",
+      "ALTER TABLE incoming RENAME TO gone",
+      "ALTER TABLE gone RENAME TO incoming",
+      "42P01",
+    ],
+    [
+      "a column is gone",
+      "ALTER TABLE incoming RENAME stamp TO gone",
+      "ALTER TABLE incoming RENAME gone TO stamp",
+      "42703",
+    ],
+    [
+      "no partition takes the rows",
+      "ALTER TABLE incoming DETACH PARTITION incoming_default",
+      "ALTER TABLE incoming ATTACH PARTITION incoming_default DEFAULT",
+      "23514",
+    ],
+    [
+      "a column has another type",
+      "ALTER TABLE incoming ALTER property_id TYPE integer",
+      "ALTER TABLE incoming ALTER property_id TYPE bigint",
+      "22P03",
+    ],
+  ])("keeps the batch when %s, and writes it after the repair", async (_, damage, repair, sqlstate) => {
+    const rows = rowsAt(NOW, 100);
+    await execute(damage);
+    const fault = await failureOf(write(rows, { attempt: 100 }), "schema");
+    expect(fault.sqlstate).toBe(sqlstate);
+    expect(await idsIn("incoming_dead")).toEqual([]);
+    await execute(repair);
+    expect(await write(rows, { attempt: 101 })).toEqual({ inserted: 100, duplicates: 0, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+  });
+
+  it("keeps the batch when it has not the right to write, and writes it once it has", async () => {
+    await using role = await createRole(database, "GRANT SELECT ON incoming TO $role");
+    const asRole = createPool({ url: role.url, logger: silent });
+    try {
+      sink = new PostgresSink({ pool: asRole, prepare: async () => {} });
+      const rows = rowsAt(NOW, 100);
+      expect((await failureOf(write(rows), "schema")).sqlstate).toBe("42501");
+      await execute(`GRANT INSERT ON incoming TO ${role.name}`);
+      expect(await write(rows)).toMatchObject({ inserted: 100 });
+    } finally {
+      await closePool(asRole);
+    }
+  });
+
+  it("blames no row for a fault of the schema that comes to light while it looks for a bad one", async () => {
+    await refuseBad();
+    await onBad("EXECUTE 'SELECT * FROM no_such_table'");
+    const rows = spoil(rowsAt(NOW, 100), 50);
+    await failureOf(write(rows), "schema");
+    expect(await idsIn("incoming_dead")).toEqual([]);
+    await afterRepair();
+    await write(rows);
+    expect(await idsIn("incoming")).toHaveLength(99);
+    expect(await idsIn("incoming_dead")).toHaveLength(1);
+  });
+});
+
+describe("PostgresSink, when it is cut off", () => {
+  it("calls a connection that is killed in the middle of a COPY transient; the next try writes each row once", async () => {
+    await onBad("PERFORM pg_advisory_xact_lock(7)");
+    const rows = spoil(rowsAt(NOW, 1000), 500);
+    const holder = await openTransaction(database.pool, "SELECT pg_advisory_xact_lock(7)");
+    const failed = failureOf(write(rows), "transient");
+    const [pid] = await lockWaiters(database.pool);
+    await database.pool.query("SELECT pg_terminate_backend($1)", [pid]);
+    await failed;
+    await holder[Symbol.asyncDispose]();
+    expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+  });
+
+  it.each([
+    ["waits for the table", "LOCK TABLE incoming"],
+    ["has sent its rows", "SELECT pg_advisory_xact_lock(7)"],
+  ])("ends a write that %s as soon as it is aborted; the next try writes each row once", async (_, lock) => {
+    await onBad("PERFORM pg_advisory_xact_lock(7)");
+    const rows = spoil(rowsAt(NOW, 1000), 500);
+    const holder = await openTransaction(database.pool, lock);
+    const controller = new AbortController();
+    const failed = failureOf(write(rows, { signal: controller.signal }), "transient");
+    await lockWaiters(database.pool);
+    controller.abort(new Error("the deadline has passed"));
+    expect((await failed).message).toBe("the deadline has passed");
+    await holder[Symbol.asyncDispose]();
+    const { inserted, duplicates, dead } = await write(rows, { attempt: 2 });
+    expect([inserted + duplicates, dead]).toEqual([1000, 0]);
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+  });
+
+  it("calls a server that does not answer in time transient; the next try writes each row once", async () => {
+    const impatient = new Pool({ connectionString: database.url, query_timeout: 300 });
+    const rows = rowsAt(NOW, 1000);
+    const holder = await openTransaction(database.pool, "LOCK TABLE incoming");
+    sink = new PostgresSink({ pool: impatient, prepare: async () => {} });
+    expect((await failureOf(write(rows), "transient")).message).toBe("Query read timeout");
+    await holder[Symbol.asyncDispose]();
+    expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+    await impatient.end();
+  });
+
+  it("begins no write that is aborted already", async () => {
+    await failureOf(write(rowsAt(NOW, 1), { signal: AbortSignal.abort(new Error("too late")) }), "transient");
+    expect(statements).toBe(0);
+  });
+});
+
+describe("PostgresSink, when it does not know the fault", () => {
+  const raise = (sqlstate: string) => onBad(`RAISE EXCEPTION 'odd' USING ERRCODE = '${sqlstate}'`);
+
+  it.each(["P0001", "XX000"])(
+    "keeps the batch for five tries, and blames the row then: %s",
+    async (sqlstate) => {
+      await raise(sqlstate);
+      const rows = spoil(rowsAt(NOW, 100), 42);
+      for (const attempt of [1, 2, 3, 4, 5]) {
+        expect((await failureOf(write(rows, { attempt }), "unknown")).sqlstate).toBe(sqlstate);
+      }
+      expect(await idsIn("incoming")).toEqual([]);
+      expect(await write(rows, { attempt: 6 })).toEqual({ inserted: 99, duplicates: 0, dead: 1 });
+      const { rows: dead } = await database.pool.query(
+        "SELECT id, sqlstate, message, attempts FROM incoming_dead",
+      );
+      expect(dead).toEqual([{ id: rows[42]?.id, sqlstate, message: "odd", attempts: 6 }]);
+    },
+  );
+
+  it("blames the schema when over half of the batch is at fault, and no row", async () => {
+    await raise("P0001");
+    const rows = spoil(rowsAt(NOW, 10), 0, 1, 2, 3, 4, 5);
+    const fault = await failureOf(write(rows, { attempt: 6 }), "schema");
+    expect(fault).toMatchObject({ sqlstate: "P0001", message: "most rows of a batch fail: odd" });
+    expect(await idsIn("incoming_dead")).toEqual([]);
+    await afterRepair();
+    expect(await write(rows, { attempt: 7 })).toEqual({ inserted: 6, duplicates: 4, dead: 0 });
+  });
+
+  it("blames the rows when it is half of the batch", async () => {
+    await raise("P0001");
+    const rows = spoil(rowsAt(NOW, 10), 0, 2, 4, 6, 8);
+    expect(await write(rows, { attempt: 6 })).toEqual({ inserted: 5, duplicates: 0, dead: 5 });
+  });
+});

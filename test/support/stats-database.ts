@@ -1,0 +1,74 @@
+/** Databases with the service's schema, and what tests do to them from the side; it never waits by time. */
+import { randomBytes } from "node:crypto";
+import type { Pool, PoolClient } from "pg";
+import { pino } from "pino";
+import { migrationsDirectory } from "../../src/package-info.js";
+import { migrate } from "../../src/postgres/migrate.js";
+import { createTestDatabase, type TestDatabase } from "./database.js";
+
+/** A new database, migrated; all events go to the default partition. */
+export async function createStatsDatabase(): Promise<TestDatabase> {
+  const database = await createTestDatabase();
+  const logger = pino({ level: "silent" });
+  await migrate({ url: database.url, directory: migrationsDirectory, logger });
+  return database;
+}
+
+/** Resolves with the ids of the sessions that wait for a lock in this database, once there are `count`. */
+export async function lockWaiters(pool: Pool, count = 1): Promise<number[]> {
+  for (;;) {
+    const { rows } = await pool.query<{ pid: number }>(
+      `SELECT DISTINCT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
+       WHERE NOT granted AND datname = current_database()`,
+    );
+    if (rows.length >= count) {
+      return rows.map(({ pid }) => pid);
+    }
+  }
+}
+
+/** A transaction that stays open until it is disposed of, which commits it. */
+export async function openTransaction(pool: Pool, ...statements: string[]): Promise<AsyncDisposable> {
+  const client: PoolClient = await pool.connect();
+  let isOpen = true;
+  for (const statement of ["BEGIN", ...statements]) {
+    await client.query(statement);
+  }
+  return {
+    [Symbol.asyncDispose]: async () => {
+      if (isOpen) {
+        isOpen = false;
+        await client.query("COMMIT");
+        client.release();
+      }
+    },
+  };
+}
+
+/** A role without any right but those that `grants` give it, and how to connect as that role. */
+export interface TestRole extends AsyncDisposable {
+  readonly name: string;
+  readonly url: string;
+}
+
+/** Makes a role in a database; disposing of it takes its rights away. `grants` name it as `$role`. */
+export async function createRole(database: TestDatabase, ...grants: string[]): Promise<TestRole> {
+  const { pool } = database;
+  const name = `test_${randomBytes(8).toString("hex")}`;
+  await pool.query(`CREATE ROLE ${name}`);
+  // Before PostgreSQL 15, everyone may create tables in this schema.
+  await pool.query("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+  for (const grant of grants) {
+    await pool.query(grant.replaceAll("$role", name));
+  }
+  const url = new URL(database.url);
+  url.searchParams.set("options", `-c role=${name}`);
+  return {
+    name,
+    url: url.href,
+    [Symbol.asyncDispose]: async () => {
+      await pool.query(`DROP OWNED BY ${name}`);
+      await pool.query(`DROP ROLE ${name}`);
+    },
+  };
+}

@@ -1,0 +1,184 @@
+import fc from "fast-check";
+import {
+  Admission,
+  type EventInput,
+  type FieldViolation,
+  InvalidEventError,
+} from "../../../src/ingest/admission.js";
+import { EventIds } from "../../../src/ingest/event-id.js";
+import { formatUuid, uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
+import { encodeInet } from "../../../src/postgres/inet.js";
+import { anyPositiveUint32, anyProperty, anyUuidv7 } from "../../support/arbitraries.js";
+import { uuidv7At } from "../../support/encoded.js";
+import { FakeClock } from "../../support/fake-clock.js";
+
+const NOW = Date.UTC(2026, 0, 15, 12);
+const SEVEN_DAYS_MS = 7 * 24 * 60 * 60 * 1000;
+const FIVE_MINUTES_MS = 5 * 60 * 1000;
+const ADDRESS = encodeInet("192.0.2.7");
+
+function makeAdmission(properties?: readonly string[]): Admission {
+  const clock = new FakeClock(NOW);
+  return new Admission({
+    clock,
+    ids: new EventIds({ now: clock.now }),
+    properties: properties && new Set(properties),
+  });
+}
+
+const legal: EventInput = { property: "news", section: 3, id: 42, eventId: "" };
+
+/** The violations that an event is refused with; none when it is admitted. */
+function violations(
+  input: Partial<EventInput>,
+  { properties, alsoWrong }: { properties?: readonly string[]; alsoWrong?: FieldViolation } = {},
+): readonly FieldViolation[] {
+  try {
+    makeAdmission(properties).admit({ ...legal, ...input }, ADDRESS, alsoWrong);
+    return [];
+  } catch (error) {
+    if (error instanceof InvalidEventError) return error.violations;
+    throw error;
+  }
+}
+
+/** The names of the fields at fault. */
+function faults(...args: Parameters<typeof violations>): string[] {
+  return violations(...args).map(({ field }) => field);
+}
+
+describe("Admission", () => {
+  it("admits an event as it was sent, with the caller's address", () => {
+    const event = makeAdmission().admit(legal, ADDRESS);
+    expect(event).toMatchObject({ property: "news", section: 3, itemId: 42, inet: ADDRESS });
+  });
+
+  it("makes an id, with the time it is, when the caller sends none", () => {
+    const admission = makeAdmission();
+    const first = formatUuid(admission.admit(legal, ADDRESS).id);
+    const second = formatUuid(admission.admit(legal, ADDRESS).id);
+    expect(first < second).toBe(true);
+    expect(uuidv7TimeMs(admission.admit(legal, ADDRESS).id)).toBe(NOW);
+  });
+
+  it("takes the caller's id, in either case", () => {
+    const eventId = uuidv7At(NOW - 1000, 0xabcdef);
+    for (const spelled of [eventId, eventId.toUpperCase()]) {
+      expect(formatUuid(makeAdmission().admit({ ...legal, eventId: spelled }, ADDRESS).id)).toBe(eventId);
+    }
+  });
+
+  it.each(["a", "n0", "a_b.c-d", `a${"9".repeat(31)}`])("admits the property %j", (property) => {
+    expect(faults({ property })).toEqual([]);
+  });
+
+  it.each([
+    ["", "is required"],
+    ["a".repeat(33), "must have at most 32 characters"],
+    ["A".repeat(32), "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["News", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["9news", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["_news", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["a b", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["news\n", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["né", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["a\0", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+    ["a\ud800", "must match ^[a-z][a-z0-9_.-]{0,31}$"],
+  ])("refuses the property %j: it %s", (property, description) => {
+    expect(violations({ property })).toEqual([{ field: "property", description }]);
+  });
+
+  it("admits only the properties of the list, when there is one", () => {
+    const properties = ["news", "shop"];
+    expect(faults({ property: "shop" }, { properties })).toEqual([]);
+    expect(violations({ property: "blog" }, { properties })).toEqual([
+      { field: "property", description: "is not one of the properties that this service accepts" },
+    ]);
+  });
+
+  it("refuses 0 for section and id, and admits the whole uint32 beyond", () => {
+    expect(faults({ section: 0 })).toEqual(["section"]);
+    expect(faults({ id: 0 })).toEqual(["id"]);
+    expect(faults({ section: 1, id: 2 ** 32 - 1 })).toEqual([]);
+    expect(faults({ section: 2 ** 32 - 1, id: 1 })).toEqual([]);
+  });
+
+  it.each([
+    ["seven days old", NOW - SEVEN_DAYS_MS, []],
+    ["a millisecond older than that", NOW - SEVEN_DAYS_MS - 1, ["event_id"]],
+    ["five minutes ahead", NOW + FIVE_MINUTES_MS, []],
+    ["a millisecond further ahead", NOW + FIVE_MINUTES_MS + 1, ["event_id"]],
+  ])("judges an event_id by its time: %s", (_, timeMs, expected) => {
+    expect(faults({ eventId: uuidv7At(timeMs) })).toEqual(expected);
+  });
+
+  it.each([
+    "nonsense",
+    " ",
+    "9b2b6f9e-7e4a-4c7b-8d55-6a1a3b1e2f00",
+    uuidv7At(NOW).replaceAll("-", ""),
+    `{${uuidv7At(NOW)}}`,
+  ])("refuses the event_id %j: it is no UUIDv7", (eventId) => {
+    expect(violations({ eventId })).toEqual([
+      { field: "event_id", description: "must be a UUIDv7 in its 36-character form, or empty" },
+    ]);
+  });
+
+  it("names every field at fault at once, with what else the caller knows to be wrong", () => {
+    const alsoWrong = { field: "ack", description: "is not known" };
+    const all = { property: "", section: 0, id: 0, eventId: "x" };
+    expect(faults(all, { alsoWrong })).toEqual(["property", "section", "id", "event_id", "ack"]);
+    expect(violations({}, { alsoWrong })).toEqual([alsoWrong]);
+  });
+
+  it("says all of it in the message", () => {
+    expect(() => makeAdmission().admit({ ...legal, section: 0, id: 0 }, ADDRESS)).toThrow(
+      "section: must be from 1 to 4294967295; id: must be from 1 to 4294967295",
+    );
+  });
+
+  it("never refuses an event without a reason, nor admits one for which there is a reason", () => {
+    const property = fc.oneof(anyProperty, fc.string({ maxLength: 40 }), fc.constantFrom("news", "shop", ""));
+    const number = fc.oneof(anyPositiveUint32, fc.constant(0));
+    const near = (ms: number) => fc.integer({ min: ms - 2, max: ms + 2 });
+    const eventId = fc.oneof(
+      fc.constant(""),
+      fc.string({ maxLength: 40 }),
+      anyUuidv7(fc.oneof(near(NOW - SEVEN_DAYS_MS), near(NOW + FIVE_MINUTES_MS), near(NOW))),
+      fc.uuid(),
+    );
+    const allowed = fc.constantFrom<string[] | undefined>(undefined, ["news", "shop"]);
+    fc.assert(
+      fc.property(
+        property,
+        number,
+        number,
+        eventId,
+        allowed,
+        (property, section, id, eventId, properties) => {
+          const input = { property, section, id, eventId };
+          // An event that is wrong elsewhere gets the full list of reasons, so it tells what they are.
+          const elsewhere = { field: "elsewhere", description: "" };
+          const options = properties === undefined ? {} : { properties };
+          const reasons = faults(input, { ...options, alsoWrong: elsewhere }).slice(0, -1);
+          expect(faults(input, options)).toEqual(reasons);
+          const timeMs = Number.parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16);
+          const isTimely = timeMs >= NOW - SEVEN_DAYS_MS && timeMs <= NOW + FIVE_MINUTES_MS;
+          expect(reasons).toEqual([
+            ...(/^[a-z][a-z0-9_.-]{0,31}$/.test(property) && (properties?.includes(property) ?? true)
+              ? []
+              : ["property"]),
+            ...(section >= 1 ? [] : ["section"]),
+            ...(id >= 1 ? [] : ["id"]),
+            ...(eventId === "" ||
+            (/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i.test(eventId) &&
+              isTimely)
+              ? []
+              : ["event_id"]),
+          ]);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+});

@@ -1,0 +1,183 @@
+import { FakeSink, FakeSpool } from "../../support/fake-sink.js";
+import { FlusherRig, watch } from "../../support/flusher-rig.js";
+
+/** Room for 100 events. */
+const SMALL = { flushMaxRows: 1, queueMaxBytes: 100 * 118 };
+
+describe("Flusher with a spool", () => {
+  it("spools nothing while the sink takes batches, however full the memory", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("hold"), spool });
+    const durable = watch(rig.flusher.durable(rig.push()));
+    rig.pushUntilRefused();
+    await rig.advance(1999);
+    expect(durable.state).toBe("pending");
+    expect(spool.stored).toEqual([]);
+  });
+
+  it("spools nothing during an outage as long as memory is plenty", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("transient"), spool });
+    rig.pushMany(49);
+    await rig.advance(60 * 60 * 1000);
+    expect(spool.stored).toEqual([]);
+    rig.sink.mode = "accept";
+    await rig.advance(30_000);
+    expect(rig.sink.inserted).toEqual(rig.accepted);
+  });
+
+  it("spools the oldest batches during an outage, until the memory is less than half full", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("transient"), spool });
+    rig.pushMany(70);
+    await rig.advance(1000);
+    expect(spool.stored).toEqual(rig.accepted.slice(0, 21));
+    expect(rig.ledger.spooled).toBe(21);
+
+    rig.sink.mode = "accept";
+    await rig.advance(30_000);
+    expect(rig.sink.inserted).toEqual(rig.accepted.slice(21));
+  });
+
+  it("takes a flush that lasts two seconds for an outage, and leaves its batch alone", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ ...SMALL, flushIntervalMs: 60_000, sink: new FakeSink("hold"), spool });
+    rig.pushMany(70);
+    await rig.advance(1999);
+    expect(spool.stored).toEqual([]);
+    await rig.advance(1);
+    expect(spool.stored).toEqual(rig.accepted.slice(1, 22));
+    rig.sink.mode = "accept";
+    rig.sink.last.succeed();
+    await rig.settle();
+    expect(rig.sink.inserted).toEqual([...rig.accepted.slice(0, 1), ...rig.accepted.slice(22)]);
+  });
+
+  it("spools for callers that wait for durability during an outage, gathering them for 10 ms", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
+    rig.push();
+    const first = watch(rig.flusher.durable(rig.push()));
+    await rig.settle();
+    expect(first.state).toBe("resolved");
+    const second = watch(rig.flusher.durable(rig.push()));
+    await rig.advance(9);
+    const third = watch(rig.flusher.durable(rig.push()));
+    expect(second.state).toBe("pending");
+    await rig.advance(1);
+    expect([second.state, third.state]).toEqual(["resolved", "resolved"]);
+    expect(spool.stored).toEqual(rig.accepted);
+  });
+
+  it("tries at once what it kept when it hears that the sink works", async () => {
+    const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool: new FakeSpool() });
+    rig.push();
+    await rig.advance(60_000);
+    rig.sink.mode = "accept";
+    rig.flusher.sinkWorks();
+    await rig.settle();
+    expect(rig.sink.inserted).toEqual(rig.accepted);
+    expect(rig.flusher.sinkFault()).toBeUndefined();
+  });
+
+  it("at the deadline puts on disk what fits and gives up the rest, not all of it", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ ...SMALL, flushIntervalMs: 60_000, sink: new FakeSink("hold"), spool });
+    rig.pushMany(50);
+    spool.failNext();
+    rig.flusher.stopIntake();
+    await rig.advance(60_000);
+    await rig.flusher.close();
+    expect(spool.stored.length).toBeGreaterThan(0);
+    expect(rig.flusher.queuedRows).toBe(50 - spool.stored.length);
+  });
+
+  it("spools for a caller that waits while a flush hangs, without waiting for the interval", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ flushIntervalMs: 60_000, sink: new FakeSink("hold"), spool });
+    rig.pushMany(3);
+    await rig.advance(10_000);
+    const durable = watch(rig.flusher.durable(rig.push()));
+    await rig.settle();
+    expect(durable.state).toBe("resolved");
+    expect(spool.stored).toEqual(rig.accepted.slice(3));
+  });
+
+  it("spools all that is left when the sink fails during the shutdown", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ flushMaxRows: 3, sink: new FakeSink("transient"), spool });
+    rig.pushMany(8);
+    const closed = watch(rig.flusher.close());
+    await rig.settle();
+    expect(closed.state).toBe("resolved");
+    expect(spool.stored).toEqual(rig.accepted);
+    expect(rig.queue.rows).toBe(0);
+  });
+
+  it("spools the batch in flight too when the deadline has passed", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({
+      flushMaxRows: 3,
+      shutdownTimeoutMs: 25_000,
+      sink: new FakeSink("hold"),
+      spool,
+    });
+    rig.sink.obeysAbort = false;
+    rig.pushMany(2);
+    const durable = watch(rig.flusher.durable(rig.push()));
+    rig.pushMany(5);
+    const closed = watch(rig.flusher.close());
+    await rig.advance(25_000);
+    expect(closed.state).toBe("resolved");
+    expect(durable.state).toBe("resolved");
+    expect(spool.stored.toSorted((a, b) => a.itemId - b.itemId)).toEqual(rig.accepted);
+    expect(rig.queue.rows).toBe(0);
+  });
+});
+
+describe("Flusher with a spool that cannot be written", () => {
+  it("keeps the batch in memory, tries the spool again every five seconds, and says so at error", async () => {
+    const spool = new FakeSpool();
+    spool.isBroken = true;
+    const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("transient"), spool });
+    rig.pushMany(70);
+    await rig.advance(12_000);
+    expect(rig.logged("error")).toEqual(Array(3).fill("spool: cannot write; the batch stays in memory"));
+    expect(rig.queue.rows).toBe(70);
+
+    spool.isBroken = false;
+    await rig.advance(5000);
+    expect(spool.stored).toEqual(rig.accepted.slice(0, 21));
+    rig.sink.mode = "accept";
+    await rig.advance(30_000);
+    expect(rig.sink.inserted).toEqual(rig.accepted.slice(21));
+  });
+
+  it("goes on trying the sink meanwhile", async () => {
+    const spool = new FakeSpool();
+    spool.isBroken = true;
+    const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
+    const durable = watch(rig.flusher.durable(rig.push()));
+    await rig.advance(1000);
+    expect(durable.state).toBe("pending");
+    expect(rig.sink.writes.length).toBeGreaterThan(3);
+    rig.sink.mode = "accept";
+    await rig.advance(1000);
+    expect(durable.state).toBe("resolved");
+  });
+
+  it("tries the spool once more at the deadline, and then gives up with the rows counted", async () => {
+    const spool = new FakeSpool();
+    spool.isBroken = true;
+    const rig = FlusherRig.start({ shutdownTimeoutMs: 11_000, sink: new FakeSink("transient"), spool });
+    const durable = watch(rig.flusher.durable(rig.push()));
+    const closed = watch(rig.flusher.close());
+    await rig.advance(10_999);
+    const errors = rig.logged("error").length;
+    await rig.advance(1);
+    expect(rig.logged("error")).toHaveLength(errors + 2);
+    expect(closed.state).toBe("resolved");
+    expect(durable.state).toBe("rejected");
+    expect(rig.flusher.queuedRows).toBe(1);
+  });
+});
