@@ -1,0 +1,39 @@
+/** The command `migrate`: brings a database to this version's schema and makes its partitions, then ends. */
+
+import { systemClock } from "../clock.js";
+import type { Config } from "../config.js";
+import { messageOf } from "../error-message.js";
+import { migrationsDirectory } from "../package-info.js";
+import { migrate } from "../postgres/migrate.js";
+import { PartitionKeeper } from "../postgres/partition-keeper.js";
+import { closePool, createPool } from "../postgres/pool.js";
+import { createLogger } from "../telemetry/logger.js";
+
+/** Resolves with the exit status. */
+export async function migrateCommand(config: Config): Promise<number> {
+  const logger = createLogger(config.logLevel);
+  const url = config.databaseUrl;
+  if (url === undefined) {
+    logger.fatal(
+      "DATABASE_URL is not set: there is no database to migrate (the embedded one migrates at start)",
+    );
+    return 2;
+  }
+  const pool = createPool({ url, logger });
+  const keeper = new PartitionKeeper({ pool, clock: systemClock, logger });
+  try {
+    const applied = await migrate({ url, directory: migrationsDirectory, logger });
+    await keeper.keep();
+    logger.info(
+      { applied },
+      applied.length === 0 ? "the database is up to date" : "the database is migrated",
+    );
+    return 0;
+  } catch (error) {
+    logger.fatal({ reason: messageOf(error) }, "the migration failed");
+    return 1;
+  } finally {
+    await keeper.close();
+    await closePool(pool);
+  }
+}

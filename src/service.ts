@@ -1,0 +1,140 @@
+/** The service's life: starts its parts in order, and stops them in the order that loses nothing. */
+import type { AwilixContainer } from "awilix";
+import type { Logger } from "pino";
+import type { Config } from "./config.js";
+import { type Cradle, createServiceContainer, resolveJobs } from "./container.js";
+import { disposeInReverse } from "./disposal.js";
+import { messageOf } from "./error-message.js";
+import { countSpoolFiles } from "./sink/spool-recovery.js";
+
+/** Where the service can be reached. */
+export interface ServiceAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly adminPort: number;
+}
+
+/** stop() was called before start() was through. */
+export class StartCancelledError extends Error {
+  override readonly name = "StartCancelledError";
+
+  constructor() {
+    super("the service was told to stop before it had started");
+  }
+}
+
+/** A stats service in this process. start() once, then stop(); stop() is safe before and in the middle of start(). */
+export class Service {
+  readonly #config: Config;
+  readonly #logger: Logger;
+  readonly #container: AwilixContainer<Cradle>;
+  #started: Promise<ServiceAddress> | undefined;
+  #stopped: Promise<boolean> | undefined;
+
+  constructor(deps: { config: Config; logger: Logger }) {
+    this.#config = deps.config;
+    this.#logger = deps.logger;
+    this.#container = createServiceContainer(deps.config, deps.logger);
+  }
+
+  /** Resolves when the service takes events. When it rejects, call stop() to end what was started by then. */
+  start(): Promise<ServiceAddress> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  /**
+   * Stops in order and resolves with whether the books balance: true when each event that was accepted has ended
+   * somewhere safe. Never rejects; safe at any time and more than once.
+   */
+  stop(): Promise<boolean> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** The order in which parts are resolved here is that of start; its reverse is that of stop. */
+  async #start(): Promise<ServiceAddress> {
+    const { adminServer, health, embeddedPostgres } = this.#container.cradle;
+    const admin = await this.#unlessStopping(adminServer.listen());
+    await this.#unlessStopping(embeddedPostgres?.start());
+    await this.#unlessStopping(this.#openSpool());
+
+    const { schema } = this.#container.cradle;
+    const outOfReach = await this.#unlessStopping(schema.prepareIfReachable());
+    if (outOfReach !== undefined) {
+      this.#logger.warn(
+        { reason: messageOf(outOfReach) },
+        "the database is out of reach; events are queued until it is back",
+      );
+    }
+    for (const job of resolveJobs(this.#container)) {
+      job.start();
+    }
+    const { flusher, spoolReplay, readiness, rpcServer } = this.#container.cradle;
+    health.addLivenessCheck("flusher", () => flusher.fault());
+    health.addLivenessCheck("spoolReplay", () => spoolReplay?.fault());
+    const rpc = await this.#unlessStopping(rpcServer.listen());
+    readiness.start();
+    const address = { host: rpc.host, port: rpc.port, adminPort: admin.port };
+    this.#logger.info(address, "ready");
+    return address;
+  }
+
+  /** What an earlier run left is in the books before anything is written. */
+  async #openSpool(): Promise<void> {
+    const { spool, ledger } = this.#container.cradle;
+    if (spool !== undefined) {
+      const { rows, setAsideRows } = await spool.open();
+      ledger.recover(rows, setAsideRows);
+      return;
+    }
+    const files = await countSpoolFiles(this.#config.spoolDir);
+    if (files > 0) {
+      this.#logger.warn(
+        { files, spoolDir: this.#config.spoolDir },
+        "SPOOL_DIR holds events of an earlier run, and they stay there: SPOOL_MAX_BYTES is 0",
+      );
+    }
+  }
+
+  async #unlessStopping<T>(step: T): Promise<Awaited<T>> {
+    const result = await step;
+    if (this.#stopped !== undefined) {
+      throw new StartCancelledError();
+    }
+    return result;
+  }
+
+  async #stop(): Promise<boolean> {
+    // What is being started is let through first, so that it is there to be ended.
+    await this.#started?.catch(() => undefined);
+    const { readiness, health, stopping, ledger, queue, flusher, clock } = this.#container.cradle;
+    // 1. Say so, while still serving, so that load balancers look elsewhere. Nothing says otherwise from here on.
+    readiness.close();
+    health.setNotServing("stopping");
+    if (this.#config.lameDuckMs > 0) {
+      await new Promise<void>((resolve) => void clock.schedule(this.#config.lameDuckMs, resolve));
+    }
+    // 2. End the streams that clients hold open for their own sake; they would keep the port from closing.
+    await health.close();
+    stopping.abort();
+    // 3. From here a push is refused, so none can come behind the drain.
+    flusher.stopIntake();
+    // 4. The rest in reverse order of start: the port (calls in flight are answered), the jobs (the replay of the
+    //    spool ends at once, the Flusher writes what is queued, to the spool if need be), the pool they wrote to,
+    //    the spool, the embedded database, the admin port.
+    try {
+      await disposeInReverse(this.#container);
+    } catch (error) {
+      this.#logger.error({ err: error }, "not everything could be stopped in order");
+    }
+    const missing = ledger.missing(queue.rows);
+    const isBalanced = missing === 0 && queue.rows === 0;
+    const books = { ...ledger.read(), queued: queue.rows, missing };
+    this.#logger[isBalanced ? "info" : "error"](
+      books,
+      isBalanced ? "stopped" : "stopped, but events are missing",
+    );
+    return isBalanced;
+  }
+}

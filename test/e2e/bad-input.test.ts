@@ -1,0 +1,103 @@
+import { connect } from "node:net";
+import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import { newEventId, push } from "../support/pushes.js";
+import { ServiceProcess } from "../support/service-process.js";
+
+let database: TestDatabase;
+let service: ServiceProcess;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  service = await ServiceProcess.start({ DATABASE_URL: database.url, PROPERTIES: "news,shop" });
+});
+
+// Whatever a caller sent: the service still answers, and still stops with its books in balance.
+afterAll(async () => {
+  const { status } = await push(service.url, { property: "news", section: 1, id: 1 });
+  const ending = await service.stop();
+  await database.close();
+  expect(status).toBe(200);
+  expect(ending).toEqual({ status: 0, signal: null });
+});
+
+interface BadRequest {
+  readonly fieldViolations: readonly { readonly field: string }[];
+}
+
+/** The fields that google.rpc.BadRequest names. */
+function fieldsAtFault(body: Record<string, unknown>): string[] {
+  const details = body.details as { type: string; debug: BadRequest }[];
+  const badRequest = details.find(({ type }) => type === "google.rpc.BadRequest");
+  return badRequest?.debug.fieldViolations.map(({ field }) => field) ?? [];
+}
+
+const good = { property: "news", section: 1, id: 1 };
+const notVersion7 = newEventId().replace(/^(.{14})7/, "$14");
+const old = newEventId().replace(/^../, "00");
+
+test.each([
+  ["no property", { section: 1, id: 1 }, ["property"]],
+  ["a property of 33 characters", { ...good, property: "a".repeat(33) }, ["property"]],
+  ["a property with other characters", { ...good, property: "News!" }, ["property"]],
+  ["a property with NUL", { ...good, property: "ne\0ws" }, ["property"]],
+  ["a property that is not on the list", { ...good, property: "blog" }, ["property"]],
+  ["section 0", { ...good, section: 0 }, ["section"]],
+  ["id 0", { ...good, id: 0 }, ["id"]],
+  ["an event_id that is no UUID", { ...good, event_id: "abc" }, ["event_id"]],
+  ["an event_id that is a UUID of version 4", { ...good, event_id: notVersion7 }, ["event_id"]],
+  ["an event_id of long ago", { ...good, event_id: old }, ["event_id"]],
+  ["an ack mode that is not known", { ...good, ack: 9 }, ["ack"]],
+  [
+    "everything wrong at once",
+    { property: "", section: 0, id: 0, event_id: "abc", ack: 9 },
+    ["property", "section", "id", "event_id", "ack"],
+  ],
+])("%s is an invalid argument, and the answer names the field", async (_name, event, fields) => {
+  const { status, body } = await push(service.url, event);
+  expect(status).toBe(400);
+  expect(body.code).toBe("invalid_argument");
+  expect(fieldsAtFault(body)).toEqual(fields);
+});
+
+/** Posts raw bytes to Push. */
+function post(
+  body: string | Uint8Array,
+  headers: Record<string, string>,
+  path = "/stats.v1.StatsService/Push",
+) {
+  return fetch(service.url + path, { method: "POST", body, headers });
+}
+
+const json = { "content-type": "application/json" };
+
+test.each([
+  ["malformed JSON", () => post("{", json), 400],
+  ["JSON of the wrong type", () => post('{"section":"many"}', json), 400],
+  ["an enum name that is not known", () => post('{"ack":"ACK_MODE_MAYBE"}', json), 400],
+  ["malformed protobuf", () => post(Buffer.from([0xff, 0xff]), { "content-type": "application/proto" }), 400],
+  ["a lone surrogate", () => post('{"property":"\\ud800"}', json), 400],
+  ["a body over 1 MiB", () => post(`{"property":"${"a".repeat(2 ** 20)}"}`, json), 429],
+  ["an unknown method", () => post("{}", json, "/stats.v1.StatsService/Pull"), 404],
+  ["an unknown path", () => post("{}", json, "/"), 404],
+  ["another content type", () => post("property=news", { "content-type": "text/plain" }), 415],
+])("%s gets the protocol's own error and no stack trace", async (_name, send, expected) => {
+  const response = await send();
+  const text = await response.text();
+  expect(response.status).toBe(expected);
+  expect(text).not.toMatch(/\bat .*\.[jt]s|node_modules/);
+});
+
+test("GET is not allowed", async () => {
+  const response = await fetch(`${service.url}/stats.v1.StatsService/Push`);
+  expect(response.status).toBe(405);
+});
+
+test("garbage on the port gets an HTTP error, not silence", async () => {
+  const socket = connect(service.port, "127.0.0.1");
+  socket.end("\x16\x03\x01garbage\r\n\r\n");
+  let answer = "";
+  for await (const part of socket) {
+    answer += String(part);
+  }
+  expect(answer).toMatch(/^HTTP\/1\.1 400/);
+});
