@@ -4,17 +4,31 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Clock } from "../clock.js";
+
+/** What {@link Http1Connections} needs. */
+export interface Http1ConnectionsDeps {
+  readonly clock: Clock;
+  /** How long an idle connection is kept by drain(), in milliseconds. */
+  readonly lateRequestMs: number;
+}
 
 /** Tracks HTTP/1.1 connections at the cost of one map entry each, rewritten by each request. */
 export class Http1Connections {
   /** The newest answer of each connection; undefined while its first request is on its way. */
   readonly #latest = new Map<Socket, ServerResponse | undefined>();
+  readonly #deps: Http1ConnectionsDeps;
   #draining = false;
+  #cancelLateRequests: () => void = () => {};
+
+  constructor(deps: Http1ConnectionsDeps) {
+    this.#deps = deps;
+  }
 
   /** Takes a connection that speaks HTTP/1.1. */
   add(socket: Socket): void {
     this.#latest.set(socket, undefined);
-    socket.once("close", () => this.#latest.delete(socket));
+    socket.once("close", () => this.#forget(socket));
   }
 
   /** Notes that a request has come, to be answered by `res`. Call it before anything is written. */
@@ -23,6 +37,13 @@ export class Http1Connections {
       this.#makeLast(socket, res);
     }
     this.#latest.set(socket, res);
+  }
+
+  #forget(socket: Socket): void {
+    this.#latest.delete(socket);
+    if (this.#draining && this.#latest.size === 0) {
+      this.#cancelLateRequests();
+    }
   }
 
   #makeLast(socket: Socket, res: ServerResponse): void {
@@ -35,20 +56,19 @@ export class Http1Connections {
   }
 
   /**
-   * Closes the connections that wait for a next request, and makes each other connection end with its current
-   * answer: by "connection: close" where the header can still say so.
+   * Makes each connection end with its current answer: by "connection: close" where the header can still say so.
+   * One that waits for its next request is closed after `lateRequestMs`, or with the answer to a request that was
+   * on its way already.
    *
    * A first request that is still on its way is waited for, within the headers time-out, and answered.
    */
   drain(): void {
     this.#draining = true;
     for (const [socket, res] of this.#latest) {
-      if (res === undefined) {
+      if (res === undefined || isAnswered(res)) {
         continue;
       }
-      if (res.writableFinished || res.destroyed) {
-        socket.destroySoon();
-      } else if (!res.headersSent) {
+      if (!res.headersSent) {
         res.shouldKeepAlive = false;
       } else {
         res.once("close", () => {
@@ -58,12 +78,28 @@ export class Http1Connections {
         });
       }
     }
+    if (this.#latest.size > 0) {
+      this.#cancelLateRequests = this.#deps.clock.schedule(this.#deps.lateRequestMs, () => this.#closeIdle());
+    }
   }
 
   /** Cuts all that is left. */
   destroyAll(): void {
+    this.#cancelLateRequests();
     for (const socket of this.#latest.keys()) {
       socket.destroy();
     }
   }
+
+  #closeIdle(): void {
+    for (const [socket, res] of this.#latest) {
+      if (res !== undefined && isAnswered(res)) {
+        socket.destroySoon();
+      }
+    }
+  }
+}
+
+function isAnswered(res: ServerResponse): boolean {
+  return res.writableFinished || res.destroyed;
 }

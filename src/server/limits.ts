@@ -34,6 +34,11 @@ export interface RpcServerLimits {
   readonly tcpKeepAliveMs: number;
   /** How often the time-outs above are looked at, in milliseconds: no request has a timer. Default 1,000. */
   readonly sweepIntervalMs: number;
+  /**
+   * How long an idle HTTP/1.1 connection is kept when the server drains, in milliseconds: a request may be on its
+   * way already, and is better answered than reset. Default 250.
+   */
+  readonly lateRequestMs: number;
   /** What `close()` gives the calls in flight, in milliseconds. Default 25,000. */
   readonly closeTimeoutMs: number;
 }
@@ -51,5 +56,6 @@ export const DEFAULT_RPC_SERVER_LIMITS: RpcServerLimits = Object.freeze({
   sessionWindowBytes: 1_048_576,
   tcpKeepAliveMs: 60_000,
   sweepIntervalMs: 1_000,
+  lateRequestMs: 250,
   closeTimeoutMs: 25_000,
 });

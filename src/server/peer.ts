@@ -2,6 +2,8 @@
  * Who is at the other end of a request's connection: reads the address once a connection, and never believes a
  * header.
  */
+import type { Http2Session } from "node:http2";
+import type { Socket } from "node:net";
 import { encodeInet } from "../postgres/inet.js";
 import type { NodeServerRequest } from "./rpc-handler.js";
 
@@ -19,7 +21,11 @@ const addresses = new WeakMap<object, Uint8Array>();
 export function peerAddressOf(req: NodeServerRequest): Uint8Array {
   // The compatibility layer's req.socket is a Proxy, a new one for each stream; the session is the same object
   // for all of them.
-  const connection = "stream" in req ? req.stream.session : req.socket;
+  return connectionAddress("stream" in req ? req.stream.session : req.socket);
+}
+
+/** The same for a connection: a socket that speaks HTTP/1.1, or an HTTP/2 session; undefined if it is gone. */
+export function connectionAddress(connection: Socket | Http2Session | undefined): Uint8Array {
   if (connection === undefined) {
     return UNKNOWN_PEER;
   }

@@ -4,7 +4,12 @@
  */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import {
+  createServer as createHttp2Server,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { Server as NetServer, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../clock.js";
@@ -14,7 +19,7 @@ import { Http2Sessions } from "./http2-sessions.js";
 import { DEFAULT_RPC_SERVER_LIMITS, type RpcServerLimits } from "./limits.js";
 import { type BoundAddress, listen } from "./listen.js";
 import { ProtocolSniffer } from "./protocol-sniffer.js";
-import type { RpcHandler } from "./rpc-handler.js";
+import type { RpcFastLane, RpcHandler } from "./rpc-handler.js";
 
 /** What {@link RpcServer} needs. */
 export interface RpcServerOptions {
@@ -22,6 +27,8 @@ export interface RpcServerOptions {
   /** 0 lets the system choose. */
   readonly port: number;
   readonly handler: RpcHandler;
+  /** Sees each request before the handler. Default: none, the handler gets all. */
+  readonly fastLane?: RpcFastLane;
   readonly logger: Logger;
   /** Overrides of {@link DEFAULT_RPC_SERVER_LIMITS}. */
   readonly limits?: Partial<RpcServerLimits>;
@@ -60,7 +67,7 @@ export class RpcServer implements AsyncDisposable {
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
     this.#handler = guardHandler(options.handler, options.logger);
-    this.#http1 = new Http1Connections();
+    this.#http1 = new Http1Connections({ clock: this.#clock, lateRequestMs: this.#limits.lateRequestMs });
     this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits });
     this.#http2Server = this.#createHttp2Server();
     // The HTTP/1.1 server is the one that listens, because Node starts the checker behind headersTimeout and
@@ -180,7 +187,9 @@ export class RpcServer implements AsyncDisposable {
     });
     server.on("request", (req, res) => {
       this.#http1.begin(req.socket, res);
-      this.#handler(req, res);
+      if (this.#options.fastLane?.takeRequest(req, res) !== true) {
+        this.#handler(req, res);
+      }
     });
     // No clientError listener: without one Node answers 400, 408 or 431 by itself and ends the connection.
     return server;
@@ -196,6 +205,9 @@ export class RpcServer implements AsyncDisposable {
       },
     });
     server.on("request", this.#handler);
+    if (this.#options.fastLane !== undefined) {
+      putInFront(server, this.#options.fastLane);
+    }
     server.on("sessionError", (err) => this.#logger.debug({ err }, "an HTTP/2 session failed"));
     return server;
   }
@@ -206,4 +218,27 @@ export class RpcServer implements AsyncDisposable {
     this.#http2Server.once("session", (session) => this.#http2.add(session, socket));
     this.#http2Server.emit("connection", socket);
   }
+}
+
+/** As Node calls it; its declared type lacks the last parameter. */
+type StreamListener = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: readonly string[],
+) => void;
+
+/** Lets the lane see each stream before Node makes a request and a response for the handler out of it. */
+function putInFront(server: Http2Server, lane: RpcFastLane): void {
+  // Node's compatibility layer is a listener that came with the first "request" listener.
+  const compatibility = server.listeners("stream");
+  server.removeAllListeners("stream");
+  const onStream: StreamListener = (stream, headers, flags, rawHeaders) => {
+    if (!lane.takeStream(stream, headers, rawHeaders)) {
+      for (const listener of compatibility) {
+        listener.call(server, stream, headers, flags, rawHeaders);
+      }
+    }
+  };
+  server.on("stream", onStream);
 }

@@ -87,6 +87,20 @@ describe("drain over HTTP/1.1", () => {
     expect(client.received).toContain("1234567890");
   });
 
+  it("answers a request that races with the drain on a connection that seemed idle, then closes it", async () => {
+    rpc = await openRpcPort((_req, res) => res.end("answer"), { lateRequestMs: NEVER_MS });
+    const client = await RawConnection.open(rpc.port);
+    await client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await client.receives("answer");
+    client.received = "";
+    const drained = rpc.server.drain(NEVER_MS);
+    await client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await drained;
+    await client.closed;
+    expect(client.received).toMatch(/^connection: close\r$/im);
+    expect(client.received).toContain("answer");
+  });
+
   it("closes a connection that waits for its next request", async () => {
     rpc = await openRpcPort((_req, res) => res.end("done"));
     const client = await RawConnection.open(rpc.port);
