@@ -1,0 +1,40 @@
+# syntax=docker/dockerfile:1
+
+# The newest long-term support release of Node, pinned.
+ARG NODE_IMAGE=node:26.10.0-trixie-slim
+
+FROM ${NODE_IMAGE} AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY types types
+COPY gen gen
+COPY src src
+RUN npm run build
+
+FROM ${NODE_IMAGE} AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# Without the embedded PostgreSQL: in production DATABASE_URL names a real one.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts
+
+FROM ${NODE_IMAGE}
+ENV NODE_ENV=production \
+    HOST=0.0.0.0 \
+    DATA_DIR=/var/lib/stats-service
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+COPY package.json ./
+COPY migrations migrations
+RUN install -d -o node -g node "$DATA_DIR"
+USER node
+# Holds the spool: events that PostgreSQL could not take. Keep it across restarts.
+VOLUME /var/lib/stats-service
+EXPOSE 3000 3001
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.ADMIN_PORT || 3001) + '/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+# In exec form and without npm, so that SIGTERM reaches the service itself.
+ENTRYPOINT ["node", "--enable-source-maps", "dist/src/main.js"]
+CMD ["serve"]

@@ -1,0 +1,53 @@
+/** The network between the service and PostgreSQL fails. */
+import { ChaosRig, type LedgerRow } from "../support/chaos-rig.js";
+import type { NetworkFault } from "../support/fault-proxy.js";
+import { didHappen, type Scenario } from "../support/scenario.js";
+import { delay } from "../support/wait.js";
+
+/** A fault that lasts, then passes. */
+async function lasting(fault: NetworkFault, ms: number, title: string): Promise<LedgerRow> {
+  await using rig = await ChaosRig.start();
+  const producers = rig.produce({ pauseMs: 5 });
+  await producers.acknowledges(200);
+  rig.proxy.set(fault);
+  await delay(ms);
+  const { strikes } = rig.proxy;
+  rig.proxy.set("pass");
+  await producers.acknowledges(200);
+  didHappen(strikes > 0, fault);
+  return await rig.settle(title);
+}
+
+/** A fault that strikes a number of flushes. */
+async function striking(fault: NetworkFault, times: number, title: string): Promise<LedgerRow> {
+  await using rig = await ChaosRig.start();
+  const producers = rig.produce({ ack: "ACK_MODE_DURABLE" });
+  await producers.acknowledges(100);
+  for (let time = 0; time < times; time++) {
+    rig.proxy.set(fault, 1);
+    await rig.proxy.struck();
+    await producers.acknowledges(10);
+  }
+  return await rig.settle(title);
+}
+
+export const networkScenarios: readonly Scenario[] = [
+  { fault: "refused", run: () => lasting("refuse", 3_000, "connections refused for 3 s") },
+  { fault: "slow", only: "full", run: () => lasting("slow", 15_000, "500 ms of latency for 15 s") },
+  { fault: "black hole", only: "full", run: () => lasting("blackhole", 45_000, "black hole for 45 s") },
+  {
+    fault: "reset",
+    only: "full",
+    run: () => striking("reset-in-copy", 50, "connection reset in the middle of COPY, 50 times"),
+  },
+  {
+    fault: "ambiguous commit",
+    only: "full",
+    run: () => striking("cut-commit", 100, "cut between COMMIT and its answer, 100 times"),
+  },
+  {
+    fault: "ambiguous commit, a few",
+    only: "short",
+    run: () => striking("cut-commit", 5, "cut between COMMIT and its answer, 5 times"),
+  },
+];

@@ -1,0 +1,258 @@
+/**
+ * A stats service, its PostgreSQL and the network between them, each of which a test can break; it keeps the
+ * ledger of what was promised and what came of it.
+ */
+import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, type QueryResult, type QueryResultRow } from "pg";
+import { pino } from "pino";
+import { EmbeddedPostgres } from "../../../src/postgres/embedded.js";
+import { freePort } from "../../support/free-port.js";
+import { type LogLine, type ServiceEnvironment, ServiceProcess } from "../../support/service-process.js";
+import { FaultProxy } from "./fault-proxy.js";
+import { type ProducerOptions, Producers } from "./producers.js";
+
+/** One line of the table: what a fault did to the books. */
+export interface LedgerRow {
+  readonly fault: string;
+  readonly pushed: number;
+  readonly acknowledged: number;
+  readonly rows: number;
+  readonly duplicates: number;
+  readonly dead: number;
+  readonly spooled: number;
+  readonly replayed: number;
+  /** Acknowledged and nowhere to be found. */
+  readonly lost: number;
+  /** In the table more than once, or never pushed. */
+  readonly doubled: number;
+}
+
+/** Small bounds, so that a few thousand events already fill batches, memory and spool. */
+const SMALL_BOUNDS: ServiceEnvironment = {
+  FLUSH_INTERVAL_MS: "50",
+  FLUSH_MAX_ROWS: "500",
+  QUEUE_MAX_BYTES: "400000",
+  LOG_LEVEL: "debug",
+};
+
+/** Breaks things, and keeps the books. */
+export class ChaosRig implements AsyncDisposable {
+  readonly proxy: FaultProxy;
+  readonly dataDir: string;
+  readonly #postgresDir: string;
+  readonly #postgresPort: number;
+  readonly #environment: ServiceEnvironment;
+  #postgres: EmbeddedPostgres;
+  #service: ServiceProcess | undefined;
+  #producers: Producers[] = [];
+  /** The log lines of all services that have run. */
+  readonly #log: LogLine[] = [];
+
+  private constructor(parts: {
+    proxy: FaultProxy;
+    dataDir: string;
+    postgresDir: string;
+    postgresPort: number;
+    postgres: EmbeddedPostgres;
+    environment: ServiceEnvironment;
+  }) {
+    this.proxy = parts.proxy;
+    this.dataDir = parts.dataDir;
+    this.#postgresDir = parts.postgresDir;
+    this.#postgresPort = parts.postgresPort;
+    this.#postgres = parts.postgres;
+    this.#environment = parts.environment;
+  }
+
+  /** Everything up and healthy. */
+  static async start(environment: ServiceEnvironment = {}): Promise<ChaosRig> {
+    const [dataDir, postgresDir] = await Promise.all([enterableDirectory(), enterableDirectory()]);
+    const postgresPort = await freePort();
+    const postgres = newPostgres(postgresDir, postgresPort);
+    await postgres.start();
+    const proxy = await FaultProxy.start({ host: "127.0.0.1", port: postgresPort });
+    const port = await freePort();
+    const rig = new ChaosRig({
+      proxy,
+      dataDir,
+      postgresDir,
+      postgresPort,
+      postgres,
+      environment: {
+        ...SMALL_BOUNDS,
+        DATA_DIR: dataDir,
+        DATABASE_URL: `postgres://postgres@127.0.0.1:${proxy.port}/stats`,
+        PORT: String(port),
+        ...environment,
+      },
+    });
+    await rig.startService();
+    return rig;
+  }
+
+  get service(): ServiceProcess {
+    if (this.#service === undefined) {
+      throw new Error("the service does not run");
+    }
+    return this.#service;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#environment.PORT}`;
+  }
+
+  async startService(overrides: ServiceEnvironment = {}): Promise<void> {
+    this.#service = await ServiceProcess.start({ ...this.#environment, ...overrides });
+  }
+
+  /** Ends the service by a signal; the exit status of an orderly end is the caller's to check. */
+  async endService(signal: NodeJS.Signals): Promise<number | null> {
+    const service = this.service;
+    const { status } = await service.stop(signal);
+    this.#log.push(...service.log);
+    this.#service = undefined;
+    return status;
+  }
+
+  /** Callers begin to push. */
+  produce(options: Partial<ProducerOptions> = {}): Producers {
+    const producers = new Producers({
+      url: () => this.url,
+      producers: 16,
+      ack: "ACK_MODE_QUEUED",
+      ...options,
+    });
+    this.#producers.push(producers);
+    return producers;
+  }
+
+  /** Speaks to PostgreSQL past the proxy. */
+  async query<R extends QueryResultRow>(sql: string, values?: unknown[]): Promise<QueryResult<R>> {
+    const client = await this.connect();
+    try {
+      return await client.query<R>(sql, values);
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** A connection past the proxy, for what spans statements. */
+  async connect(): Promise<Client> {
+    const client = new Client({ connectionString: this.#postgres.url });
+    client.on("error", () => undefined);
+    await client.connect();
+    return client;
+  }
+
+  /** Ends PostgreSQL as `pg_ctl stop -m immediate` does: no flush of anything, recovery at the next start. */
+  async crashPostgres(): Promise<void> {
+    const pidFile = await readFile(join(this.#postgresDir, "postgres/postmaster.pid"), "utf8");
+    process.kill(Number(pidFile.split("\n")[0]), "SIGQUIT");
+  }
+
+  async stopPostgres(): Promise<void> {
+    await this.#postgres.close();
+  }
+
+  async startPostgres(): Promise<void> {
+    this.#postgres = newPostgres(this.#postgresDir, this.#postgresPort);
+    await this.#postgres.start();
+  }
+
+  /** How often a message was logged by all services so far. */
+  count(message: string): number {
+    return this.#lines(message).length;
+  }
+
+  /**
+   * Ends the producers and the faults, runs the service until queue and spool are empty, and makes up the books.
+   * What was not acknowledged may be in the table, once; what was must be.
+   */
+  async settle(fault: string): Promise<LedgerRow> {
+    this.proxy.set("pass");
+    await Promise.all(this.#producers.map((producers) => producers.stop()));
+    if (this.#service === undefined) {
+      await this.startService();
+    }
+    await this.#untilReplayed();
+    const status = await this.endService("SIGTERM");
+    if (status !== 0) {
+      throw new Error(`the books of the service do not balance: ${JSON.stringify(this.#log.at(-1))}`);
+    }
+    return this.#audit(fault);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#producers.map((producers) => producers.stop()));
+    await this.#service?.[Symbol.asyncDispose]();
+    await this.proxy.close();
+    await this.#postgres.close();
+    await rm(this.dataDir, { recursive: true, force: true });
+    await rm(this.#postgresDir, { recursive: true, force: true });
+  }
+
+  /** Stops and starts the service until a start finds the spool empty. */
+  async #untilReplayed(): Promise<void> {
+    for (;;) {
+      const opened = await this.service.logged("spool opened");
+      if (opened.files !== 0) {
+        await this.service.logged("spool: all of it is replayed");
+      }
+      await this.endService("SIGTERM");
+      await this.startService();
+      if ((await this.service.logged("spool opened")).files === 0) {
+        return;
+      }
+    }
+  }
+
+  async #audit(fault: string): Promise<LedgerRow> {
+    const pushed = new Map(this.#producers.flatMap((producers) => [...producers.pushed]));
+    const acknowledged = new Set(this.#producers.flatMap((producers) => [...producers.acknowledged]));
+    const { rows } = await this.query<{ id: string; property: string; item: string }>(
+      "SELECT id, property, property_id AS item FROM incoming UNION ALL SELECT id, property, property_id FROM incoming_dead",
+    );
+    const { rows: dead } = await this.query<{ count: string }>("SELECT count(*) FROM incoming_dead");
+    const intact = new Set<string>();
+    for (const { id, property, item } of rows) {
+      const event = pushed.get(id);
+      if (event?.property === property && event.itemId === Number(item)) {
+        intact.add(id);
+      }
+    }
+    const deadRows = Number(dead[0]?.count);
+    return {
+      fault,
+      pushed: pushed.size,
+      acknowledged: acknowledged.size,
+      rows: rows.length - deadRows,
+      duplicates: this.#sum("stopped", "duplicates"),
+      dead: deadRows,
+      spooled: this.#sum("batch spooled to disk", "rows"),
+      replayed: this.#sum("spool: batch replayed", "rows"),
+      lost: [...acknowledged].filter((id) => !intact.has(id)).length,
+      doubled: rows.length - intact.size,
+    };
+  }
+
+  #lines(message: string): LogLine[] {
+    return [...this.#log, ...(this.#service?.log ?? [])].filter(({ msg }) => msg === message);
+  }
+
+  #sum(message: string, field: string): number {
+    return this.#lines(message).reduce((total, line) => total + Number(line[field] ?? 0), 0);
+  }
+}
+
+function newPostgres(dataDir: string, port: number): EmbeddedPostgres {
+  return new EmbeddedPostgres({ dataDir, port, logger: pino({ level: "silent" }) });
+}
+
+async function enterableDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), "stats-chaos-"));
+  // For PostgreSQL, which runs as another user when we are root.
+  await chmod(directory, 0o755);
+  return directory;
+}
