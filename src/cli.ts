@@ -1,5 +1,6 @@
 /** The command line: finds the command, reads the settings, and words what goes wrong; it does no work itself. */
 import { parseArgs } from "node:util";
+import { deadListCommand, deadReplayCommand } from "./commands/dead.js";
 import { migrateCommand } from "./commands/migrate.js";
 import { serveCommand } from "./commands/serve.js";
 import { type Config, ConfigError, loadConfig, settingDocs } from "./config.js";
@@ -7,77 +8,114 @@ import { defaultDataDir } from "./data-dir.js";
 import { messageOf } from "./error-message.js";
 import { version } from "./package-info.js";
 
-/** Exit statuses. */
-export const EXIT_OK = 0;
-export const EXIT_FAILED = 1;
+const EXIT_OK = 0;
 /** The command line or a setting is wrong. */
-export const EXIT_USAGE = 2;
+const EXIT_USAGE = 2;
 
-/** Runs with the settings; resolves with an exit status, never rejects. */
-type Command = (config: Config) => Promise<number>;
+/** What stands on the command line besides the command's name. */
+interface CommandLine {
+  readonly rest: readonly string[];
+  readonly json: boolean;
+  readonly limit: number;
+}
 
-const COMMANDS: Readonly<Record<string, { run: Command; description: string }>> = {
+interface Command {
+  /** Resolves with an exit status. */
+  run(config: Config, line: CommandLine): Promise<number>;
+  readonly description: string;
+  /** What may follow the name; absent: nothing. */
+  readonly operands?: string;
+}
+
+/** By name; a name may have two words. */
+const COMMANDS: Readonly<Record<string, Command>> = {
   serve: { run: serveCommand, description: "run the service (the default)" },
   migrate: {
     run: migrateCommand,
     description: "bring the database at DATABASE_URL to this version's schema",
   },
+  "dead list": {
+    run: (config, { json, limit }) => deadListCommand(config, { ids: [], json, limit }),
+    description: "show the events that PostgreSQL refused, newest first",
+  },
+  "dead replay": {
+    run: (config, { rest, json, limit }) => deadReplayCommand(config, { ids: rest, json, limit }),
+    description: "try them again: those with the given ids, or all",
+    operands: "[id ...]",
+  },
 };
+
+const DEFAULT_LIMIT = 50;
 
 /** Runs one command and resolves with the exit status. */
 export async function runCli(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
-  let parsed: ReturnType<typeof parse>;
   try {
-    parsed = parse(args);
+    const { values, positionals } = parse(args);
+    if (values.help === true) {
+      process.stdout.write(helpText());
+      return EXIT_OK;
+    }
+    if (values.version === true) {
+      process.stdout.write(`${version}\n`);
+      return EXIT_OK;
+    }
+    const { command, rest } = findCommand(positionals);
+    const limit = Number(values.limit ?? DEFAULT_LIMIT);
+    if (!Number.isInteger(limit) || limit < 1) {
+      throw new UsageError("--limit takes a whole number from 1");
+    }
+    const config = loadConfig({ ...environment, DATA_DIR: environment.DATA_DIR || defaultDataDir() });
+    return await command.run(config, { rest, json: values.json === true, limit });
   } catch (error) {
-    return usageError(messageOf(error));
-  }
-  if (parsed.values.help === true) {
-    process.stdout.write(helpText());
-    return EXIT_OK;
-  }
-  if (parsed.values.version === true) {
-    process.stdout.write(`${version}\n`);
-    return EXIT_OK;
-  }
-  const [name = "serve", ...rest] = parsed.positionals;
-  const command = COMMANDS[name];
-  if (command === undefined || rest.length > 0) {
-    return usageError(`unknown command: ${parsed.positionals.join(" ")}`);
-  }
-  try {
-    return await command.run(
-      loadConfig({ ...environment, DATA_DIR: environment.DATA_DIR || defaultDataDir() }),
-    );
-  } catch (error) {
-    if (error instanceof ConfigError) {
-      process.stderr.write(`stats-service: ${error.message}\n`);
+    if (error instanceof UsageError || error instanceof ConfigError) {
+      const hint = error instanceof UsageError ? "Try: stats-service --help\n" : "";
+      process.stderr.write(`stats-service: ${error.message}\n${hint}`);
       return EXIT_USAGE;
     }
     throw error;
   }
 }
 
-function parse(args: readonly string[]) {
-  return parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: { help: { type: "boolean", short: "h" }, version: { type: "boolean", short: "v" } },
-  });
+/** The command line is wrong. */
+class UsageError extends Error {
+  override readonly name = "UsageError";
 }
 
-function usageError(message: string): number {
-  process.stderr.write(`stats-service: ${message}\nTry: stats-service --help\n`);
-  return EXIT_USAGE;
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        help: { type: "boolean", short: "h" },
+        version: { type: "boolean", short: "v" },
+        json: { type: "boolean" },
+        limit: { type: "string" },
+      },
+    });
+  } catch (cause) {
+    throw new UsageError(messageOf(cause), { cause });
+  }
+}
+
+function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } {
+  const [first = "serve", second] = words;
+  const twoWords = COMMANDS[`${first} ${second}`];
+  const command = twoWords ?? COMMANDS[first];
+  const rest = words.slice(twoWords === undefined ? 1 : 2);
+  if (command === undefined || (rest.length > 0 && command.operands === undefined)) {
+    throw new UsageError(`unknown command: ${words.join(" ")}`);
+  }
+  return { command, rest };
 }
 
 function helpText(): string {
-  const commands = Object.entries(COMMANDS).map(
-    ([name, { description }]) => `  ${name.padEnd(9)} ${description}`,
-  );
+  const commands = Object.entries(COMMANDS).map(([name, { description, operands = "" }]) => {
+    return `  ${`${name} ${operands}`.padEnd(21)} ${description}`;
+  });
   const settings = settingDocs.map((setting) => {
     const byDefault = setting.default === "" ? "" : ` [${setting.default}]`;
     return `  ${setting.name}${byDefault}\n      ${setting.description}`;
@@ -93,6 +131,8 @@ function helpText(): string {
     "Options:",
     "  -h, --help     this text",
     "  -v, --version  the version",
+    "      --json     with dead: a line of JSON for each result",
+    `      --limit N  with dead list: how many, ${DEFAULT_LIMIT} by default`,
     "",
     "Settings, from the environment [default]:",
     ...settings,

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createTestDatabase } from "../support/database.js";
+import { newEventId, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 
 async function runToEnd(args: string[], environment: Record<string, string> = {}) {
@@ -53,5 +54,33 @@ test("the service refuses to run on a newer schema", async () => {
   expect(status).toBe(1);
   expect(log.find(({ level }) => level === "fatal")).toMatchObject({
     reason: expect.stringContaining("9999_future.sql"),
+  });
+});
+
+test("dead letters are listed, and replayed once the cause is repaired", async () => {
+  await using database = await createTestDatabase();
+  const environment = { DATABASE_URL: database.url };
+  await runToEnd(["migrate"], environment);
+  await database.pool.query("ALTER TABLE incoming ADD CONSTRAINT no_shop CHECK (property <> 'shop')");
+  await using service = await ServiceProcess.start(environment);
+  const eventId = newEventId();
+  const event = { property: "shop", section: 1, id: 1, event_id: eventId };
+  await push(service.url, { ...event, ack: "ACK_MODE_DURABLE" });
+  await service.stop();
+
+  const listed = await runToEnd(["dead", "list"], environment);
+  expect(listed).toMatchObject({ status: 0, stdout: expect.stringContaining(eventId) });
+  expect(listed.stdout).toContain("no_shop");
+  const refused = await runToEnd(["dead", "replay"], environment);
+  expect(refused).toMatchObject({ status: 1, stdout: expect.stringMatching(/^0 replayed, .* 1 refused/) });
+
+  await database.pool.query("ALTER TABLE incoming DROP CONSTRAINT no_shop");
+  const replayed = await runToEnd(["dead", "replay", eventId], environment);
+  expect(replayed).toMatchObject({ status: 0, stdout: expect.stringMatching(/^1 replayed, /) });
+  const { rows } = await database.pool.query("SELECT id FROM incoming");
+  expect(rows).toEqual([{ id: eventId }]);
+  expect(await runToEnd(["dead", "list"], environment)).toMatchObject({
+    status: 0,
+    stdout: "no dead letters\n",
   });
 });
