@@ -66,9 +66,10 @@ export class ChaosRig implements AsyncDisposable {
     this.#environment = parts.environment;
   }
 
-  /** Everything up and healthy. */
-  static async start(environment: ServiceEnvironment = {}): Promise<ChaosRig> {
-    const [dataDir, postgresDir] = await Promise.all([enterableDirectory(), enterableDirectory()]);
+  /** Everything up and healthy. PostgreSQL's data are in a new directory, or below `postgresParent`. */
+  static async start(environment: ServiceEnvironment = {}, postgresParent = tmpdir()): Promise<ChaosRig> {
+    const dataDir = await enterableDirectory(tmpdir());
+    const postgresDir = await enterableDirectory(postgresParent);
     const postgresPort = await freePort();
     const postgres = newPostgres(postgresDir, postgresPort);
     await postgres.start();
@@ -250,8 +251,8 @@ function newPostgres(dataDir: string, port: number): EmbeddedPostgres {
   return new EmbeddedPostgres({ dataDir, port, logger: pino({ level: "silent" }) });
 }
 
-async function enterableDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "stats-chaos-"));
+async function enterableDirectory(parent: string): Promise<string> {
+  const directory = await mkdtemp(join(parent, "stats-chaos-"));
   // For PostgreSQL, which runs as another user when we are root.
   await chmod(directory, 0o755);
   return directory;
