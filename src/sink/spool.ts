@@ -61,6 +61,13 @@ export interface SpoolDeps {
   readonly logger: Logger;
   /** Default: the machine's. */
   readonly fs?: SpoolFs;
+  /** Claims the directory; default: DirectoryLock.acquire. */
+  readonly lock?: (directory: string) => Promise<Claim>;
+}
+
+/** A directory that is ours until close(). */
+interface Claim {
+  close(): Promise<void>;
 }
 
 /** A file that cannot be read this often is set aside, so that it does not keep those behind it waiting. */
@@ -79,9 +86,10 @@ export class Spool {
   readonly #logger: Logger;
   readonly #fs: SpoolFs;
   readonly #setAside: SetAside;
+  readonly #acquireLock: (directory: string) => Promise<Claim>;
 
   #state: "new" | "open" | "closed" = "new";
-  #lock: DirectoryLock | undefined;
+  #lock: Claim | undefined;
   #closing: Promise<void> | undefined;
   /** Ends when the stores that were asked for have; one at a time keeps the order. */
   #storing: Promise<void> = Promise.resolve();
@@ -104,6 +112,7 @@ export class Spool {
     this.#clock = deps.clock;
     this.#logger = deps.logger;
     this.#fs = deps.fs ?? nodeSpoolFs;
+    this.#acquireLock = deps.lock ?? ((directory) => DirectoryLock.acquire(directory));
     this.#setAside = new SetAside({ directory: deps.directory, fs: this.#fs, logger: deps.logger });
   }
 
@@ -152,7 +161,7 @@ export class Spool {
       throw new Error("a spool is opened once");
     }
     try {
-      this.#lock = await DirectoryLock.acquire(this.#directory);
+      this.#lock = await this.#acquireLock(this.#directory);
       await this.#setAside.load();
       const { entries, lastNumber, setAsideRows } = await listSpool(
         this.#directory,
