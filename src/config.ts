@@ -78,6 +78,9 @@ const settings = z
     queueMaxBytes: wholeNumber(1, 2 ** 36)
       .prefault("67108864")
       .describe("Memory for queued events, those in flight included, in bytes. About 80 bytes an event."),
+    batchMaxEvents: wholeNumber(1, 100_000)
+      .prefault("10000")
+      .describe("Most events in one PushBatch, which may have up to 1 MiB besides."),
     spoolDir: z
       .string()
       .transform((path) => resolve(path))

@@ -182,7 +182,7 @@ function createAdmission({ config, clock }: Cradle): Admission {
 }
 
 function createRpcServer({ config, admission, flusher, health, stopping, logger }: Cradle): RpcServer {
-  const methods = createStatsMethods({ admission, flusher });
+  const methods = createStatsMethods({ admission, flusher, batchMaxEvents: config.batchMaxEvents });
   const stock = createRpcDispatcher({
     routes: createRoutes({ methods, health, stopping: stopping.signal }),
     logger,

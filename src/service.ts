@@ -5,6 +5,7 @@ import type { Config } from "./config.js";
 import { type Cradle, createServiceContainer, resolveJobs } from "./container.js";
 import { disposeInReverse } from "./disposal.js";
 import { messageOf } from "./error-message.js";
+import type { LedgerEntry } from "./ingest/ledger.js";
 import { countSpoolFiles } from "./sink/spool-recovery.js";
 
 /** Where the service can be reached. */
@@ -12,6 +13,11 @@ export interface ServiceAddress {
   readonly host: string;
   readonly port: number;
   readonly adminPort: number;
+}
+
+/** The books of a run, and whether they balance: each event that was accepted has ended somewhere safe. */
+export interface FinalBooks extends LedgerEntry {
+  readonly isBalanced: boolean;
 }
 
 /** stop() was called before start() was through. */
@@ -29,7 +35,7 @@ export class Service {
   readonly #logger: Logger;
   readonly #container: AwilixContainer<Cradle>;
   #started: Promise<ServiceAddress> | undefined;
-  #stopped: Promise<boolean> | undefined;
+  #stopped: Promise<FinalBooks> | undefined;
 
   constructor(deps: { config: Config; logger: Logger }) {
     this.#config = deps.config;
@@ -44,10 +50,10 @@ export class Service {
   }
 
   /**
-   * Stops in order and resolves with whether the books balance: true when each event that was accepted has ended
-   * somewhere safe. Never rejects; safe at any time and more than once.
+   * Stops in order and resolves with the books as they were closed. Never rejects; safe at any time and more than
+   * once.
    */
-  stop(): Promise<boolean> {
+  stop(): Promise<FinalBooks> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
   }
@@ -105,7 +111,7 @@ export class Service {
     return result;
   }
 
-  async #stop(): Promise<boolean> {
+  async #stop(): Promise<FinalBooks> {
     // What is being started is let through first, so that it is there to be ended.
     await this.#started?.catch(() => undefined);
     const { readiness, health, stopping, ledger, queue, flusher, clock } = this.#container.cradle;
@@ -135,6 +141,6 @@ export class Service {
       books,
       isBalanced ? "stopped" : "stopped, but events are missing",
     );
-    return isBalanced;
+    return { ...ledger.read(), isBalanced };
   }
 }

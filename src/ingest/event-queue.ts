@@ -81,6 +81,17 @@ export class EventQueue {
     return this.#open.hasWaiters || this.#sealed.some((batch) => batch.hasWaiters);
   }
 
+  /** True when that many events fit, however large they are; others may fit, too. */
+  hasRoomFor(rows: number): boolean {
+    const first = Math.min(rows, this.#flushMaxRows - this.#open.rows);
+    const fullBatches = Math.floor((rows - first) / this.#flushMaxRows);
+    const chunks =
+      this.#chunksFor(first) +
+      fullBatches * this.#chunksFor(this.#flushMaxRows) +
+      this.#chunksFor(rows - first - fullBatches * this.#flushMaxRows);
+    return this.#chunksInUse + chunks <= this.#chunksMax;
+  }
+
   /** Encodes an event and returns the batch that holds it; undefined when there is no room for it. */
   append(event: AdmittedEvent): Batch | undefined {
     const batch = this.#open;
@@ -123,6 +134,11 @@ export class EventQueue {
         this.#spare.push(chunk);
       }
     }
+  }
+
+  /** Most chunks that this many rows of one batch need. */
+  #chunksFor(rows: number): number {
+    return Math.ceil(rows / Math.floor(this.#chunkBytes / TUPLE_MAX_BYTES));
   }
 
   #extend(batch: Batch): boolean {

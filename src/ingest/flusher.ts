@@ -114,6 +114,21 @@ export class Flusher {
   }
 
   /**
+   * Sees to it that the next `rows` pushes, before anything else happens, find room.
+   *
+   * @throws QueueFullError, IntakeClosedError
+   */
+  requireRoom(rows: number): void {
+    if (this.#state !== "running") {
+      throw new IntakeClosedError();
+    }
+    if (!this.#queue.hasRoomFor(rows)) {
+      this.#sealBecauseFull();
+      throw new QueueFullError(this.retryAfterMs());
+    }
+  }
+
+  /**
    * Resolves when a batch is on stable storage; rejects with BatchAbandonedError when the process ends before.
    * No timer delays it: the batch leaves with the next flush.
    */

@@ -7,13 +7,15 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file stats/v1/stats.proto.
  */
 export const file_stats_v1_stats: GenFile = /*@__PURE__*/
-  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEibgoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIKCgJpZBgDIAEoDRIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSpOCgdBY2tNb2RlEhgKFEFDS19NT0RFX1VOU1BFQ0lGSUVEEAASEwoPQUNLX01PREVfUVVFVUVEEAESFAoQQUNLX01PREVfRFVSQUJMRRACMkUKDFN0YXRzU2VydmljZRI1CgRQdXNoEhUuc3RhdHMudjEuUHVzaFJlcXVlc3QaFi5zdGF0cy52MS5QdXNoUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEibgoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIKCgJpZBgDIAEoDRIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSJTCgVFdmVudBIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEgoKAmlkGAMgASgNEhAKCGV2ZW50X2lkGAQgASgJSgQIBRAGUgNhY2siawoQUHVzaEJhdGNoUmVxdWVzdBIfCgZldmVudHMYASADKAsyDy5zdGF0cy52MS5FdmVudBIeCgNhY2sYAiABKA4yES5zdGF0cy52MS5BY2tNb2RlEhYKDmFsbF9vcl9ub3RoaW5nGAMgASgIIk4KEVB1c2hCYXRjaFJlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNEicKCnJlamVjdGlvbnMYAiADKAsyEy5zdGF0cy52MS5SZWplY3Rpb24itAEKCVJlamVjdGlvbhINCgVpbmRleBgBIAEoDRIpCgZyZWFzb24YAiABKA4yGS5zdGF0cy52MS5SZWplY3Rpb25SZWFzb24SDwoHbWVzc2FnZRgDIAEoCRIsCgp2aW9sYXRpb25zGAQgAygLMhguc3RhdHMudjEuRmllbGRWaW9sYXRpb24SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkqcgoPUmVqZWN0aW9uUmVhc29uEiAKHFJFSkVDVElPTl9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSRUpFQ1RJT05fUkVBU09OX0lOVkFMSUQQARIfChtSRUpFQ1RJT05fUkVBU09OX1FVRVVFX0ZVTEwQAipOCgdBY2tNb2RlEhgKFEFDS19NT0RFX1VOU1BFQ0lGSUVEEAASEwoPQUNLX01PREVfUVVFVUVEEAESFAoQQUNLX01PREVfRFVSQUJMRRACMosBCgxTdGF0c1NlcnZpY2USNQoEUHVzaBIVLnN0YXRzLnYxLlB1c2hSZXF1ZXN0GhYuc3RhdHMudjEuUHVzaFJlc3BvbnNlEkQKCVB1c2hCYXRjaBIaLnN0YXRzLnYxLlB1c2hCYXRjaFJlcXVlc3QaGy5zdGF0cy52MS5QdXNoQmF0Y2hSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration]);
 
 /**
  * PushRequest is one event: "item `id` in section `section` of `property` was
@@ -85,6 +87,234 @@ export const PushResponseSchema: GenMessage<PushResponse> = /*@__PURE__*/
   messageDesc(file_stats_v1_stats, 1);
 
 /**
+ * Event is "item `id` in section `section` of `property` was seen". Its fields are
+ * those of PushRequest.
+ *
+ * @generated from message stats.v1.Event
+ */
+export type Event = Message<"stats.v1.Event"> & {
+  /**
+   * What is counted, as in PushRequest. Required.
+   *
+   * @generated from field: string property = 1;
+   */
+  property: string;
+
+  /**
+   * The section of the property, from 1 to 4294967295. Required.
+   *
+   * @generated from field: uint32 section = 2;
+   */
+  section: number;
+
+  /**
+   * The item in the section, from 1 to 4294967295. Required.
+   *
+   * @generated from field: uint32 id = 3;
+   */
+  id: number;
+
+  /**
+   * The event's own id, as in PushRequest. Optional. An id that is in the batch
+   * twice is counted once.
+   *
+   * @generated from field: string event_id = 4;
+   */
+  eventId: string;
+};
+
+/**
+ * Describes the message stats.v1.Event.
+ * Use `create(EventSchema)` to create a new message.
+ */
+export const EventSchema: GenMessage<Event> = /*@__PURE__*/
+  messageDesc(file_stats_v1_stats, 2);
+
+/**
+ * PushBatchRequest is a list of events, of any properties.
+ *
+ * @generated from message stats.v1.PushBatchRequest
+ */
+export type PushBatchRequest = Message<"stats.v1.PushBatchRequest"> & {
+  /**
+   * The events: up to 10000 (the service's BATCH_MAX_EVENTS), in up to 1 MiB.
+   * With none, nothing happens.
+   *
+   * @generated from field: repeated stats.v1.Event events = 1;
+   */
+  events: Event[];
+
+  /**
+   * When to answer. Optional; ACK_MODE_QUEUED when unspecified.
+   * ACK_MODE_DURABLE waits for all accepted events.
+   *
+   * @generated from field: stats.v1.AckMode ack = 2;
+   */
+  ack: AckMode;
+
+  /**
+   * Optional. If true, OK says that every event was accepted, and
+   * INVALID_ARGUMENT or RESOURCE_EXHAUSTED that none was: one event that cannot
+   * be accepted fails the call. For callers that look at the status only.
+   *
+   * @generated from field: bool all_or_nothing = 3;
+   */
+  allOrNothing: boolean;
+};
+
+/**
+ * Describes the message stats.v1.PushBatchRequest.
+ * Use `create(PushBatchRequestSchema)` to create a new message.
+ */
+export const PushBatchRequestSchema: GenMessage<PushBatchRequest> = /*@__PURE__*/
+  messageDesc(file_stats_v1_stats, 3);
+
+/**
+ * PushBatchResponse says how many events were accepted, in the sense of their
+ * AckMode, and which were not.
+ *
+ * @generated from message stats.v1.PushBatchResponse
+ */
+export type PushBatchResponse = Message<"stats.v1.PushBatchResponse"> & {
+  /**
+   * Number of events that were accepted. With the rejections, it adds up to the
+   * number of events in the request.
+   *
+   * @generated from field: uint32 accepted = 1;
+   */
+  accepted: number;
+
+  /**
+   * The events that were not recorded, by ascending index. Those with a
+   * retry_delay can be pushed again; the others will never be accepted.
+   *
+   * @generated from field: repeated stats.v1.Rejection rejections = 2;
+   */
+  rejections: Rejection[];
+};
+
+/**
+ * Describes the message stats.v1.PushBatchResponse.
+ * Use `create(PushBatchResponseSchema)` to create a new message.
+ */
+export const PushBatchResponseSchema: GenMessage<PushBatchResponse> = /*@__PURE__*/
+  messageDesc(file_stats_v1_stats, 4);
+
+/**
+ * Rejection says why one event of a batch was not recorded.
+ *
+ * @generated from message stats.v1.Rejection
+ */
+export type Rejection = Message<"stats.v1.Rejection"> & {
+  /**
+   * Where the event stands in PushBatchRequest.events; the first is 0.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * Why it was not recorded, for programs.
+   *
+   * @generated from field: stats.v1.RejectionReason reason = 2;
+   */
+  reason: RejectionReason;
+
+  /**
+   * Why it was not recorded, for people.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * Each field of the event that breaks its rule. Only with
+   * REJECTION_REASON_INVALID.
+   *
+   * @generated from field: repeated stats.v1.FieldViolation violations = 4;
+   */
+  violations: FieldViolation[];
+
+  /**
+   * How long to wait before the event is pushed again. Only there if that can
+   * help, as with REJECTION_REASON_QUEUE_FULL.
+   *
+   * @generated from field: google.protobuf.Duration retry_delay = 5;
+   */
+  retryDelay?: Duration | undefined;
+};
+
+/**
+ * Describes the message stats.v1.Rejection.
+ * Use `create(RejectionSchema)` to create a new message.
+ */
+export const RejectionSchema: GenMessage<Rejection> = /*@__PURE__*/
+  messageDesc(file_stats_v1_stats, 5);
+
+/**
+ * FieldViolation says what is wrong with one field of an event.
+ *
+ * @generated from message stats.v1.FieldViolation
+ */
+export type FieldViolation = Message<"stats.v1.FieldViolation"> & {
+  /**
+   * The name of the field in this file, for example "event_id".
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * What is wrong with it, for people.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message stats.v1.FieldViolation.
+ * Use `create(FieldViolationSchema)` to create a new message.
+ */
+export const FieldViolationSchema: GenMessage<FieldViolation> = /*@__PURE__*/
+  messageDesc(file_stats_v1_stats, 6);
+
+/**
+ * RejectionReason says why an event was not recorded. There may be more reasons
+ * one day: whether a retry can help is said by Rejection.retry_delay.
+ *
+ * @generated from enum stats.v1.RejectionReason
+ */
+export enum RejectionReason {
+  /**
+   * Not used.
+   *
+   * @generated from enum value: REJECTION_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A field breaks its rule. Do not retry.
+   *
+   * @generated from enum value: REJECTION_REASON_INVALID = 1;
+   */
+  INVALID = 1,
+
+  /**
+   * The queue had no room left. Retry, after a pause.
+   *
+   * @generated from enum value: REJECTION_REASON_QUEUE_FULL = 2;
+   */
+  QUEUE_FULL = 2,
+}
+
+/**
+ * Describes the enum stats.v1.RejectionReason.
+ */
+export const RejectionReasonSchema: GenEnum<RejectionReason> = /*@__PURE__*/
+  enumDesc(file_stats_v1_stats, 0);
+
+/**
  * AckMode says what must be true of an event before its call is answered OK.
  *
  * @generated from enum stats.v1.AckMode
@@ -120,7 +350,7 @@ export enum AckMode {
  * Describes the enum stats.v1.AckMode.
  */
 export const AckModeSchema: GenEnum<AckMode> = /*@__PURE__*/
-  enumDesc(file_stats_v1_stats, 0);
+  enumDesc(file_stats_v1_stats, 1);
 
 /**
  * StatsService counts things: page views, downloads, plays. A call is answered
@@ -152,6 +382,41 @@ export const StatsService: GenService<{
     methodKind: "unary";
     input: typeof PushRequestSchema;
     output: typeof PushResponseSchema;
+  },
+  /**
+   * PushBatch records many events in one call. Each is judged on its own: those
+   * that can be recorded are, and the response names each of the others.
+   *
+   * OK says that at least one event was accepted, or that there was none in the
+   * request. Look at PushBatchResponse.rejections as well, or set
+   * PushBatchRequest.all_or_nothing.
+   *
+   * Errors:
+   *   INVALID_ARGUMENT    the request has too many events, or a field of its
+   *                       own breaks its rule, or there is no event that can be
+   *                       accepted, ever; google.rpc.BadRequest in the details
+   *                       names the first such fields. Nothing was recorded. Do
+   *                       not retry.
+   *   RESOURCE_EXHAUSTED  the queue has room for none of the events;
+   *                       google.rpc.RetryInfo says when to try again. Nothing
+   *                       was recorded. Without a RetryInfo: the request is
+   *                       larger than 1 MiB.
+   *   UNAVAILABLE         the service is shutting down; google.rpc.RetryInfo
+   *                       says when to try again. In ACK_MODE_QUEUED nothing
+   *                       was recorded.
+   *   DEADLINE_EXCEEDED   ACK_MODE_DURABLE only: the caller's time was over
+   *                       before the accepted events were on stable storage.
+   *                       They are still queued; to ask again, push the same
+   *                       event_ids.
+   *
+   * A retry of the whole request is safe when all its events carry event_ids.
+   *
+   * @generated from rpc stats.v1.StatsService.PushBatch
+   */
+  pushBatch: {
+    methodKind: "unary";
+    input: typeof PushBatchRequestSchema;
+    output: typeof PushBatchResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_stats_v1_stats, 0);

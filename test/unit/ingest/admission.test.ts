@@ -131,6 +131,14 @@ describe("Admission", () => {
     expect(violations({}, { alsoWrong })).toEqual([alsoWrong]);
   });
 
+  it("judges without an error, and says what is wrong when it is asked", () => {
+    const admission = makeAdmission();
+    expect(admission.tryAdmit(legal, ADDRESS)).toMatchObject({ property: "news", inet: ADDRESS });
+    expect(admission.tryAdmit({ ...legal, section: 0 }, ADDRESS)).toBeUndefined();
+    expect(admission.violations({ ...legal, section: 0 }).map(({ field }) => field)).toEqual(["section"]);
+    expect(admission.violations(legal)).toEqual([]);
+  });
+
   it("says all of it in the message", () => {
     expect(() => makeAdmission().admit({ ...legal, section: 0, id: 0 }, ADDRESS)).toThrow(
       "section: must be from 1 to 4294967295; id: must be from 1 to 4294967295",

@@ -131,6 +131,34 @@ describe("EventQueue", () => {
     },
   );
 
+  it("has room for as many events as it says, however large they are and full it is", () => {
+    const large = { property: "p".repeat(32), remoteIp: "2001:db8::1" };
+    const limits = fc.record({
+      // A chunk has room for 555 of the largest events.
+      flushMaxRows: fc.oneof(fc.integer({ min: 1, max: 1_500 }), fc.constantFrom(555, 556, 1_110, 1_111)),
+      chunks: fc.integer({ min: 2, max: 6 }),
+      before: fc.integer({ min: 0, max: 1_500 }),
+    });
+    fc.assert(
+      fc.property(limits, ({ flushMaxRows, chunks, before }) => {
+        const queueMaxBytes = (chunks * queueMinBytes(flushMaxRows)) / 2;
+        const queue = new EventQueue({ queueMaxBytes, flushMaxRows });
+        const rows = endlessRows();
+        const append = () => queue.append(eventOf({ ...rows.next().value, ...large }));
+        for (let i = 0; i < before; i++) append();
+        let room = 0;
+        while (queue.hasRoomFor(room + 1)) room += 1;
+        for (let i = 0; i < room; i++) {
+          if (append() === undefined) throw new Error(`no room for event ${i + 1} of ${room}`);
+        }
+        // What is in the open batch's last chunk may come on top of it.
+        const more = fill(queue, rows).length;
+        expect(more).toBeLessThanOrEqual((2 * CHUNK_BYTES) / TUPLE_MAX_BYTES);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
   it("tells whether a caller waits for an event in it, batches in flight aside", () => {
     const queue = new EventQueue({ queueMaxBytes: 2 ** 20, flushMaxRows: 10 });
     const batch = queue.append(eventOf(row(uuidv7At(NOW)))) as Batch;

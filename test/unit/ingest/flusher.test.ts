@@ -265,6 +265,16 @@ describe("Flusher.push", () => {
     }
   });
 
+  it("finds room for as many events at once as it said that it has, or says that it has not", () => {
+    const rig = FlusherRig.start({ flushMaxRows: 3, queueMaxBytes: 1_000 });
+    expect(() => rig.flusher.requireRoom(7)).toThrow(QueueFullError);
+    rig.flusher.requireRoom(6);
+    rig.pushMany(6);
+    expect(() => rig.flusher.requireRoom(1)).toThrow(QueueFullError);
+    rig.flusher.stopIntake();
+    expect(() => rig.flusher.requireRoom(1)).toThrow(IntakeClosedError);
+  });
+
   it("tells no one to come back before the next try during an outage", async () => {
     const rig = FlusherRig.start({ queueMaxBytes: 2 ** 12, sink: new FakeSink("schema"), random: () => 0.5 });
     rig.pushMany(3);

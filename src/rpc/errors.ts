@@ -1,0 +1,91 @@
+/** Turns the errors of the domain into what callers see: the only place that knows Connect's codes for them. */
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { RejectionReason, type RejectionSchema } from "../../gen/stats/v1/stats_pb.js";
+import { type FieldViolation, InvalidEventError } from "../ingest/admission.js";
+import { BatchAbandonedError } from "../ingest/batch.js";
+import { IntakeClosedError, QueueFullError } from "../ingest/flusher.js";
+
+/** `domain` of google.rpc.ErrorInfo: who gives the reasons their meaning. */
+const ERROR_DOMAIN = "stats.v1";
+
+/** When to come back to a service that is being replaced: its successor is up, or another instance is. */
+const DRAINING_RETRY_MS = 1_000;
+
+/** The error that a caller gets for `error`; undefined when it is not one of the domain's. */
+export function toConnectError(error: unknown): ConnectError | undefined {
+  if (error instanceof InvalidEventError) {
+    return new ConnectError(error.message, Code.InvalidArgument, undefined, [badRequest(error.violations)]);
+  }
+  if (error instanceof QueueFullError) {
+    return new ConnectError(
+      `${error.message}; nothing was recorded, try again in ${error.retryAfterMs} ms`,
+      Code.ResourceExhausted,
+      undefined,
+      [retryInfo(error.retryAfterMs), errorInfo("QUEUE_FULL")],
+    );
+  }
+  if (error instanceof IntakeClosedError) {
+    return new ConnectError(
+      `${error.message}; nothing was recorded, try again`,
+      Code.Unavailable,
+      undefined,
+      [retryInfo(DRAINING_RETRY_MS), errorInfo("SHUTTING_DOWN")],
+    );
+  }
+  if (error instanceof BatchAbandonedError) {
+    return new ConnectError(`${error.message}; push the same event_id again`, Code.Unavailable, undefined, [
+      retryInfo(DRAINING_RETRY_MS),
+      errorInfo("SHUTTING_DOWN"),
+    ]);
+  }
+  return undefined;
+}
+
+/** The caller's time, or ours, was over before what was pushed was on stable storage. */
+export function durableTimeout(): ConnectError {
+  return new ConnectError(
+    "queued, but not yet on stable storage; to ask again, push the same event_id",
+    Code.DeadlineExceeded,
+  );
+}
+
+type RejectionInit = MessageInitShape<typeof RejectionSchema>;
+
+/** What is said of an event of a batch that breaks the rules. */
+export function invalidRejection(index: number, violations: readonly FieldViolation[]): RejectionInit {
+  return {
+    index,
+    reason: RejectionReason.INVALID,
+    // The violations say what is wrong: 10,000 rejections must fit in the 4 MiB that gRPC clients take.
+    message: `invalid ${violations.map(({ field }) => field).join(", ")}`,
+    violations: violations.map(({ field, description }) => ({ field, description })),
+  };
+}
+
+/** What is said of an event of a batch that there was no room for. */
+export function queueFullRejection(index: number, { message, retryAfterMs }: QueueFullError): RejectionInit {
+  return { index, reason: RejectionReason.QUEUE_FULL, message, retryDelay: durationFromMs(retryAfterMs) };
+}
+
+type Detail = NonNullable<ConstructorParameters<typeof ConnectError>[3]>[number];
+
+function badRequest(violations: readonly FieldViolation[]): Detail {
+  return {
+    desc: BadRequestSchema,
+    value: create(BadRequestSchema, {
+      fieldViolations: violations.map(({ field, description }) => ({ field, description })),
+    }),
+  };
+}
+
+function retryInfo(delayMs: number): Detail {
+  const retryDelay: MessageInitShape<typeof DurationSchema> = durationFromMs(delayMs);
+  return { desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) };
+}
+
+function errorInfo(reason: string): Detail {
+  return { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { domain: ERROR_DOMAIN, reason }) };
+}

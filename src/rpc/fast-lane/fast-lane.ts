@@ -1,0 +1,171 @@
+/**
+ * The fast lane: takes plain unary calls past everything that only streams, compression and rarities need; what it
+ * does not take goes to the stock lane, and so does what turns out not to be plain.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { Logger } from "pino";
+import { type Clock, systemClock } from "../../clock.js";
+import { connectionAddress } from "../../server/peer.js";
+import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
+import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
+import { REQUEST_MAX_BYTES } from "../protocol-options.js";
+import type { UnaryMethod } from "../unary-method.js";
+import { CONNECT_FORMATS, ConnectUnary } from "./connect-unary.js";
+import { type ExchangeDeps, Http1Exchange, Http2Exchange } from "./exchange.js";
+import { GRPC_FORMATS, GrpcUnary } from "./grpc-unary.js";
+import { LaneCall } from "./lane-call.js";
+import { LaneMethod } from "./lane-method.js";
+import { type BodyReader, readRequestBody, readStreamBody } from "./request-body.js";
+
+export interface FastLaneDeps {
+  readonly methods: readonly UnaryMethod[];
+  readonly stock: RpcHandler;
+  readonly logger: Logger;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+}
+
+/** Makes the fast lane for `methods`, all of which `stock` must know too. */
+export function createFastLane(deps: FastLaneDeps): RpcFastLane {
+  return new FastLane(deps);
+}
+
+/** A method with what its exchanges need. */
+interface Route {
+  readonly method: LaneMethod;
+  readonly exchangeDeps: ExchangeDeps;
+}
+
+class FastLane implements RpcFastLane {
+  readonly #routes: ReadonlyMap<string | undefined, Route>;
+  readonly #clock: Clock;
+  /** The last authority that was found to be part of a URL: nearly all requests have the same. */
+  #knownAuthority: string | undefined;
+
+  constructor({ methods, stock, logger, clock = systemClock }: FastLaneDeps) {
+    this.#routes = new Map(
+      methods.map((each) => {
+        const method = new LaneMethod(each);
+        return [method.path, { method, exchangeDeps: { stock, logger, path: method.path } }];
+      }),
+    );
+    this.#clock = clock;
+  }
+
+  takeRequest(request: IncomingMessage, response: ServerResponse): boolean {
+    const route = request.method === "POST" ? this.#routes.get(request.url) : undefined;
+    if (route === undefined) {
+      return false;
+    }
+    const { headers } = request;
+    const format = CONNECT_FORMATS.get(headers["content-type"]);
+    const timeoutMs = readConnectTimeout(headers["connect-timeout-ms"] as string | undefined);
+    if (
+      format === undefined ||
+      timeoutMs === "malformed" ||
+      !isPlainConnect(headers) ||
+      !this.#isPartOfUrl(headers.host)
+    ) {
+      return false;
+    }
+    const exchange = new Http1Exchange(route.exchangeDeps, request, response);
+    const reader = new ConnectUnary({
+      method: route.method,
+      format,
+      call: new LaneCall(connectionAddress(request.socket), response, timeoutMs, this.#clock),
+      exchange,
+      acceptEncoding: headers["accept-encoding"],
+    });
+    readRequestBody(request, reader, () => exchange.handBack());
+    return true;
+  }
+
+  takeStream(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    rawHeaders: readonly string[],
+  ): boolean {
+    const route = headers[":method"] === "POST" ? this.#routes.get(headers[":path"]) : undefined;
+    if (
+      route === undefined ||
+      // A body is never only absent by mistake, and "expect" is for the compatibility layer to answer.
+      stream.endAfterHeaders ||
+      headers.expect !== undefined ||
+      !this.#isPartOfUrl(headers[":authority"])
+    ) {
+      return false;
+    }
+    const exchange = new Http2Exchange(route.exchangeDeps, stream, headers, rawHeaders);
+    const reader =
+      this.#connectReader(route, stream, headers, exchange) ??
+      this.#grpcReader(route, stream, headers, exchange);
+    if (reader === undefined) {
+      return false;
+    }
+    // What a client does to its stream is no error of ours, at any time.
+    stream.on("error", ignore);
+    readStreamBody(stream, reader, (body) => exchange.handBack(body));
+    return true;
+  }
+
+  #connectReader(
+    { method }: Route,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    exchange: Http2Exchange,
+  ): BodyReader | undefined {
+    const format = CONNECT_FORMATS.get(headers["content-type"]);
+    const timeoutMs = readConnectTimeout(headers["connect-timeout-ms"] as string | undefined);
+    if (format === undefined || timeoutMs === "malformed" || !isPlainConnect(headers)) {
+      return undefined;
+    }
+    const call = new LaneCall(connectionAddress(stream.session), stream, timeoutMs, this.#clock);
+    return new ConnectUnary({
+      method,
+      format,
+      call,
+      exchange,
+      acceptEncoding: headers["accept-encoding"] as string,
+    });
+  }
+
+  #grpcReader(
+    { method }: Route,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    exchange: Http2Exchange,
+  ): BodyReader | undefined {
+    const format = GRPC_FORMATS.get(headers["content-type"]);
+    const timeoutMs = readGrpcTimeout(headers["grpc-timeout"] as string | undefined);
+    const encoding = headers["grpc-encoding"] ?? "identity";
+    if (format === undefined || timeoutMs === "malformed" || encoding !== "identity") {
+      return undefined;
+    }
+    const call = new LaneCall(connectionAddress(stream.session), stream, timeoutMs, this.#clock);
+    const acceptEncoding = headers["grpc-accept-encoding"] as string | undefined;
+    return new GrpcUnary({ method, format, call, exchange, acceptEncoding });
+  }
+
+  #isPartOfUrl(authority: string | undefined): boolean {
+    if (authority === undefined) {
+      return false;
+    }
+    if (authority !== this.#knownAuthority) {
+      if (!URL.canParse(`http://${authority}`)) {
+        return false;
+      }
+      this.#knownAuthority = authority;
+    }
+    return true;
+  }
+}
+
+/** Whether a Connect request is not compressed and does not promise to be too large. */
+function isPlainConnect(headers: IncomingHttpHeaders): boolean {
+  return (
+    headers["content-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= REQUEST_MAX_BYTES
+  );
+}
+
+function ignore(): void {}

@@ -1,0 +1,167 @@
+/** One unary method on the fast lane: decodes, calls and encodes; it knows no HTTP. */
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  fromJson,
+  fromJsonString,
+  type JsonValue,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
+import { PROTOCOL_OPTIONS } from "../protocol-options.js";
+import type { UnaryMethod } from "../unary-method.js";
+import type { LaneCall } from "./lane-call.js";
+
+/** How messages are written: protobuf's binary format or its JSON. */
+export type MessageFormat = "proto" | "json";
+
+/** A request message that has been read. Opaque here: the handler knows its type. */
+export type RequestMessage = Parameters<UnaryMethod["handle"]>[0];
+
+/** What becomes of a call. Each is called at most once, and one of them is. */
+export interface CallOutcome {
+  onMessage(message: Uint8Array): void;
+  onError(error: ConnectError): void;
+}
+
+/** connect's default: callers may know a newer contract than we do. */
+const JSON_READ_OPTIONS = { ignoreUnknownFields: true, ...PROTOCOL_OPTIONS.jsonOptions };
+
+/** A method and the formats of its messages. */
+export class LaneMethod {
+  readonly path: string;
+  readonly #input: DescMessage;
+  readonly #output: DescMessage;
+  readonly #handle: UnaryMethod["handle"];
+  readonly #decodeBinary: UnaryMethod["decodeBinary"];
+  readonly #serialization: ReturnType<typeof createMethodSerializationLookup>;
+  /** The encoding of an answer without fields, which is the same each time; undefined when it has some. */
+  readonly #constant: Readonly<Record<MessageFormat, Uint8Array>> | undefined;
+
+  constructor({ desc, handle, decodeBinary }: UnaryMethod) {
+    this.path = `/${desc.parent.typeName}/${desc.name}`;
+    this.#input = desc.input;
+    this.#output = desc.output;
+    this.#handle = handle;
+    this.#decodeBinary = decodeBinary;
+    this.#serialization = createMethodSerializationLookup(
+      desc,
+      PROTOCOL_OPTIONS.binaryOptions,
+      PROTOCOL_OPTIONS.jsonOptions,
+      PROTOCOL_OPTIONS,
+    );
+    if (desc.output.fields.length === 0) {
+      this.#constant = { proto: this.#serialize({}, "proto"), json: this.#serialize({}, "json") };
+    }
+  }
+
+  /** Reads a message; undefined when the bytes are none. The stock lane then says what is wrong with them. */
+  decode(bytes: Buffer, format: MessageFormat): RequestMessage | undefined {
+    try {
+      return format === "proto"
+        ? (this.#decodeBinary?.(bytes) ?? fromBinary(this.#input, bytes, PROTOCOL_OPTIONS.binaryOptions))
+        : readJson(this.#input, bytes);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Calls the handler. If it answers with a plain value, so does this, before it returns. Never throws. */
+  invoke(request: RequestMessage, call: LaneCall, format: MessageFormat, outcome: CallOutcome): void {
+    let result: ReturnType<UnaryMethod["handle"]>;
+    try {
+      result = this.#handle(request, call);
+    } catch (error) {
+      this.#fail(error, call, outcome);
+      return;
+    }
+    if (isPromise(result)) {
+      result.then(
+        (message) => this.#succeed(message, call, format, outcome),
+        (error: unknown) => this.#fail(error, call, outcome),
+      );
+    } else {
+      this.#succeed(result, call, format, outcome);
+    }
+  }
+
+  #succeed(
+    message: MessageInitShape<DescMessage>,
+    call: LaneCall,
+    format: MessageFormat,
+    outcome: CallOutcome,
+  ): void {
+    call.end();
+    let bytes: Uint8Array;
+    try {
+      bytes =
+        this.#constant !== undefined && isPlain(message)
+          ? this.#constant[format]
+          : this.#serialize(message, format);
+    } catch (error) {
+      this.#fail(error, call, outcome);
+      return;
+    }
+    outcome.onMessage(bytes);
+  }
+
+  #fail(error: unknown, call: LaneCall, outcome: CallOutcome): void {
+    call.end();
+    outcome.onError(
+      error instanceof ConnectError
+        ? error
+        : new ConnectError("internal error", Code.Internal, undefined, undefined, error),
+    );
+  }
+
+  #serialize(message: MessageInitShape<DescMessage>, format: MessageFormat): Uint8Array {
+    return this.#serialization.getO(format === "proto").serialize(create(this.#output, message));
+  }
+}
+
+const COLON = ":".charCodeAt(0);
+
+/**
+ * Reads a message from JSON, like fromJsonString. That reads the text a second time, for keys that come twice, which
+ * costs as much as all the rest. Each member of an object has a colon: if there are no more of them than keys in a
+ * flat object, no key came twice.
+ */
+function readJson(desc: DescMessage, bytes: Buffer): RequestMessage {
+  const text = bytes.toString("utf8");
+  const value = JSON.parse(text) as JsonValue;
+  return countColons(bytes) === countFlatKeys(value)
+    ? fromJson(desc, value, JSON_READ_OPTIONS)
+    : fromJsonString(desc, text, JSON_READ_OPTIONS);
+}
+
+function countColons(bytes: Buffer): number {
+  let count = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] === COLON) {
+      count += 1;
+    }
+  }
+  return count;
+}
+
+/** How many keys an object without objects in it has; undefined for all other values. */
+function countFlatKeys(value: JsonValue): number | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return undefined;
+  }
+  const members = Object.values(value);
+  return members.every((member) => typeof member !== "object" || member === null)
+    ? members.length
+    : undefined;
+}
+
+function isPromise<T extends object>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown }).then === "function";
+}
+
+/** Whether a message without fields has no unknown ones either. */
+function isPlain(message: MessageInitShape<DescMessage>): boolean {
+  return (message as { $unknown?: unknown }).$unknown === undefined;
+}

@@ -1,0 +1,38 @@
+/** The handler of StatsService.Push: judges, queues, and waits where the caller asked for it. */
+import { AckMode, type StatsService } from "../../gen/stats/v1/stats_pb.js";
+import type { EventInput, FieldViolation } from "../ingest/admission.js";
+import type { AdmittedEvent, Batch } from "../ingest/batch.js";
+import { ackModeFault, whenDurable } from "./ack-mode.js";
+import { toConnectError } from "./errors.js";
+import type { UnaryHandler } from "./unary-method.js";
+
+/** Judges events. */
+export interface EventAdmission {
+  admit(input: EventInput, inet: Uint8Array, alsoWrong?: FieldViolation): AdmittedEvent;
+}
+
+/** Takes events for the background. */
+export interface EventIntake {
+  push(event: AdmittedEvent): Batch;
+  durable(batch: Batch): Promise<void>;
+}
+
+export interface PushHandlerDeps {
+  readonly admission: EventAdmission;
+  readonly flusher: EventIntake;
+}
+
+/** Makes the handler. It answers from memory; only ACK_MODE_DURABLE waits. */
+export function createPushHandler({
+  admission,
+  flusher,
+}: PushHandlerDeps): UnaryHandler<typeof StatsService.method.push> {
+  return (request, call) => {
+    try {
+      const batch = flusher.push(admission.admit(request, call.peer, ackModeFault(request.ack)));
+      return request.ack === AckMode.DURABLE ? whenDurable(flusher.durable(batch), call.signal(), {}) : {};
+    } catch (error) {
+      throw toConnectError(error) ?? error;
+    }
+  };
+}

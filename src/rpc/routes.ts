@@ -1,0 +1,41 @@
+/** All services of the RPC port, with what each needs. */
+import type { ConnectRouter } from "@connectrpc/connect";
+import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
+import { Health } from "../../gen/health/v1/health_pb.js";
+import { StatsService } from "../../gen/stats/v1/stats_pb.js";
+import { type HealthSource, healthRoutes } from "./health-service.js";
+import { createPushHandler, type PushHandlerDeps } from "./push.js";
+import { createPushBatchHandler, type PushBatchHandlerDeps } from "./push-batch.js";
+import { decodePushBatch } from "./push-batch-decoder.js";
+import { reflectionRoutes } from "./reflection-service.js";
+import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "./unary-method.js";
+
+/** The methods of the API itself; they are on both lanes. */
+export function createStatsMethods(deps: PushHandlerDeps & PushBatchHandlerDeps): UnaryMethod[] {
+  return [
+    unaryMethod(StatsService.method.push, createPushHandler(deps)),
+    unaryMethod(StatsService.method.pushBatch, createPushBatchHandler(deps), decodePushBatch),
+  ];
+}
+
+export interface RoutesDeps {
+  readonly methods: readonly UnaryMethod[];
+  readonly health: HealthSource;
+  /** Aborts when the service stops, to end the streams that tools keep open. */
+  readonly stopping: AbortSignal;
+}
+
+/** The routes of the RPC port. */
+export function createRoutes(deps: RoutesDeps): (router: ConnectRouter) => void {
+  return (router) => {
+    for (const method of deps.methods) {
+      routeUnaryMethod(router, method);
+    }
+    healthRoutes(router, { health: deps.health, services: [StatsService.typeName] });
+    reflectionRoutes(router, {
+      services: [StatsService, Health],
+      files: [file_google_rpc_error_details],
+      stopping: deps.stopping,
+    });
+  };
+}

@@ -1,0 +1,100 @@
+/** Sends each HTTP request to the method it names, over whichever of the three protocols; knows no method itself. */
+import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import type { Logger } from "pino";
+import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
+import { forgetEndlessTimeout } from "./call-timeout.js";
+import { blameCaller } from "./malformed-request.js";
+import { peerContext } from "./peer-context.js";
+import { PROTOCOL_OPTIONS } from "./protocol-options.js";
+
+export interface RpcDispatcherDeps {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly logger: Logger;
+}
+
+/**
+ * Makes the handler for the RPC port, the stock lane, out of connect's router. A method's path that is not known gets
+ * 404, which each protocol reads as "unimplemented".
+ */
+export function createRpcDispatcher({ routes, logger }: RpcDispatcherDeps): RpcHandler {
+  const router = createConnectRouter(PROTOCOL_OPTIONS);
+  routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return (request, response) => {
+    const handler = handlers.get(pathOf(request.url ?? ""));
+    if (handler === undefined) {
+      response.writeHead(404);
+      response.end();
+      return;
+    }
+    const universal = universalRequestFromNodeRequest(request, response, undefined, peerContext(request));
+    forgetEndlessTimeout(universal.header);
+    void answer(handler, universal, response, logger);
+  };
+}
+
+function pathOf(url: string): string {
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}
+
+async function answer(
+  handler: UniversalHandler,
+  request: UniversalServerRequest,
+  response: NodeServerResponse,
+  logger: Logger,
+): Promise<void> {
+  const body = new UploadReader(request.body as AsyncIterable<Uint8Array>);
+  response.once("finish", () => void body.drain());
+  try {
+    const universalResponse = await blameCaller(await handler({ ...request, body }));
+    await universalResponseToNodeResponse(universalResponse, response);
+  } catch (error) {
+    // The caller is gone, so nobody is left to tell; anything else is a bug worth a look.
+    const isAborted = ConnectError.from(error).code === Code.Aborted;
+    logger[isAborted ? "debug" : "error"](
+      { err: error, path: handler.requestPath },
+      "a call ended without an answer",
+    );
+    response.destroy();
+  }
+}
+
+/**
+ * Reads the body of a request, and keeps who stops early from ending it: connect would destroy the request then, and
+ * Node no longer read from its connection, which the client goes on using.
+ */
+class UploadReader implements AsyncIterable<Uint8Array> {
+  readonly #pieces: AsyncIterator<Uint8Array>;
+  #state: "unread" | "begun" | "ended" = "unread";
+
+  constructor(pieces: AsyncIterable<Uint8Array>) {
+    this.#pieces = pieces[Symbol.asyncIterator]();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return { next: () => this.#next() };
+  }
+
+  /** Reads what is left of a body that has been read from; Node does so itself with one that has not. Never rejects. */
+  async drain(): Promise<void> {
+    try {
+      while (this.#state === "begun") {
+        await this.#next();
+      }
+    } catch {
+      // The client has left; it has its answer, or does not want it.
+    }
+  }
+
+  async #next(): Promise<IteratorResult<Uint8Array>> {
+    this.#state = "begun";
+    const piece = await this.#pieces.next();
+    if (piece.done === true) {
+      this.#state = "ended";
+    }
+    return piece;
+  }
+}

@@ -1,0 +1,53 @@
+/** What a unary method is, apart from the lane that its calls come by; it knows no protocol. */
+import type { DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { peerKey } from "./peer-context.js";
+
+/** What a handler may know of a call besides its message. */
+export interface CallContext {
+  /** The caller's address in PostgreSQL's binary inet form; no bytes when it is not known. Shared: do not change. */
+  readonly peer: Uint8Array;
+  /**
+   * Aborts at the caller's deadline, and when the caller leaves before it has its answer; may have done so already.
+   * Made when it is first asked for: a handler that does not wait costs none.
+   */
+  signal(): AbortSignal;
+}
+
+/** Answers one call. A plain value is sent at once; what it throws becomes an error as connect's handlers have it. */
+export type UnaryHandler<M extends DescMethodUnary> = (
+  request: MessageShape<M["input"]>,
+  call: CallContext,
+) => MessageInitShape<M["output"]> | Promise<MessageInitShape<M["output"]>>;
+
+/**
+ * Reads a request from protobuf's binary format. Gives the message that protobuf-es gives, unknown fields aside, or
+ * undefined: then it is for protobuf-es to read.
+ */
+export type BinaryDecoder<M extends DescMethodUnary> = (
+  bytes: Buffer,
+) => MessageShape<M["input"]> | undefined;
+
+/** A method with its handler; serves both lanes. */
+export interface UnaryMethod {
+  readonly desc: DescMethodUnary;
+  readonly handle: UnaryHandler<DescMethodUnary>;
+  /** For large messages, which protobuf-es takes long to read; asked first by the fast lane. Default: none. */
+  readonly decodeBinary?: BinaryDecoder<DescMethodUnary> | undefined;
+}
+
+/** Pairs a method with a handler, and a decoder, of its types. */
+export function unaryMethod<M extends DescMethodUnary>(
+  desc: M,
+  handle: UnaryHandler<M>,
+  decodeBinary?: BinaryDecoder<M>,
+): UnaryMethod {
+  return { desc, handle: handle as UnaryHandler<DescMethodUnary>, decodeBinary };
+}
+
+/** Adds a method to connect's router, which is the stock lane. */
+export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryMethod): void {
+  router.rpc(desc, (request, context) =>
+    handle(request, { peer: context.values.get(peerKey), signal: () => context.signal }),
+  );
+}

@@ -1,0 +1,177 @@
+/** Two RPC ports alike but for the fast lane, over a queue that does as the events say; no test's load reaches a database. */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { HealthCheckResponse_ServingStatus, Health as HealthService } from "../../gen/health/v1/health_pb.js";
+import { StatsService } from "../../gen/stats/v1/stats_pb.js";
+import { Admission } from "../../src/ingest/admission.js";
+import { type AdmittedEvent, Batch, BatchAbandonedError } from "../../src/ingest/batch.js";
+import { EventIds } from "../../src/ingest/event-id.js";
+import { IntakeClosedError, QueueFullError } from "../../src/ingest/flusher.js";
+import { createFastLane } from "../../src/rpc/fast-lane/fast-lane.js";
+import { createPushHandler, type EventIntake } from "../../src/rpc/push.js";
+import { createRpcDispatcher } from "../../src/rpc/rpc-dispatcher.js";
+import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "../../src/rpc/unary-method.js";
+import type { RpcServerLimits } from "../../src/server/limits.js";
+import type { RpcFastLane } from "../../src/server/rpc-handler.js";
+import { RpcServer } from "../../src/server/rpc-server.js";
+import { FakeClock } from "./fake-clock.js";
+import { type RpcPort, silent } from "./rpc-port.js";
+
+/** What becomes of an event, by its item id: the queue of these ports knows nothing else. */
+export const FATE = {
+  /** Accepted; durable at once. */
+  ok: 1,
+  queueFull: 2,
+  intakeClosed: 3,
+  /** An error that is none of the domain's. */
+  bug: 4,
+  /** An error of connect's own, with metadata. */
+  connectError: 5,
+  /** Accepted; durable a few turns of the event loop later. */
+  durableLater: 6,
+  /** Accepted; the service stops before it is durable. */
+  abandonedLater: 7,
+  /** Accepted; never durable. */
+  neverDurable: 8,
+} as const;
+
+/** Deals out fates. */
+export class FatefulIntake implements EventIntake {
+  readonly #fates = new Map<Batch, number>();
+
+  push({ itemId }: AdmittedEvent): Batch {
+    switch (itemId) {
+      case FATE.queueFull:
+        throw new QueueFullError(1234);
+      case FATE.intakeClosed:
+        throw new IntakeClosedError();
+      case FATE.bug:
+        throw new TypeError("thrown by the test");
+      case FATE.connectError:
+        throw new ConnectError("no ünicode → 100%", Code.PermissionDenied, {
+          "x-reason": "a",
+          "x-other": "b",
+        });
+    }
+    const batch = new Batch();
+    this.#fates.set(batch, itemId);
+    return batch;
+  }
+
+  async durable(batch: Batch): Promise<void> {
+    const fate = this.#fates.get(batch);
+    this.#fates.delete(batch);
+    if (fate === FATE.neverDurable) {
+      return new Promise(() => {});
+    }
+    if (fate === FATE.durableLater || fate === FATE.abandonedLater) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    if (fate === FATE.abandonedLater) {
+      throw new BatchAbandonedError();
+    }
+  }
+}
+
+/** Push over an intake. */
+export function pushMethod(flusher: EventIntake): UnaryMethod {
+  const clock = new FakeClock();
+  const admission = new Admission({ clock, ids: new EventIds({ now: clock.now }), properties: undefined });
+  return unaryMethod(StatsService.method.push, createPushHandler({ admission, flusher }));
+}
+
+const { SERVING } = HealthCheckResponse_ServingStatus;
+/** Enough that the answer is worth compressing. */
+const STATUSES = Object.fromEntries(
+  Array.from({ length: 100 }, (_, n) => [`service.number.${n}`, { status: SERVING }]),
+);
+
+/** Push, a method whose answer is small, and one whose answer is large. */
+function methods(): UnaryMethod[] {
+  return [
+    pushMethod(new FatefulIntake()),
+    unaryMethod(HealthService.method.check, ({ service }) => {
+      if (service.startsWith("unknown")) {
+        throw new ConnectError(`unknown service ${service}`, Code.NotFound);
+      }
+      return { status: SERVING };
+    }),
+    unaryMethod(HealthService.method.list, () => ({ statuses: STATUSES })),
+  ];
+}
+
+/** What a fast lane did. */
+export interface LaneCounts {
+  /** Requests that it took. */
+  taken: number;
+  /** Those of them that it gave back. */
+  handedBack: number;
+}
+
+/** A port with a fast lane and what the lane did. */
+export interface LanePort extends RpcPort {
+  readonly counts: LaneCounts;
+}
+
+/** Starts a port for unary methods, with the fast lane in front or without it. */
+export async function openLanePort(
+  unary: readonly UnaryMethod[],
+  { hasFastLane, limits }: { hasFastLane: boolean; limits?: Partial<RpcServerLimits> },
+): Promise<LanePort> {
+  const stock = createRpcDispatcher({
+    routes: (router) => {
+      for (const method of unary) {
+        routeUnaryMethod(router, method);
+      }
+    },
+    logger: silent,
+  });
+  const counts: LaneCounts = { taken: 0, handedBack: 0 };
+  const lane = createFastLane({
+    methods: unary,
+    stock: (request, response) => {
+      counts.handedBack += 1;
+      stock(request, response);
+    },
+    logger: silent,
+  });
+  const server = new RpcServer({
+    host: "127.0.0.1",
+    port: 0,
+    handler: stock,
+    logger: silent,
+    ...(hasFastLane && { fastLane: counting(lane, counts) }),
+    ...(limits !== undefined && { limits }),
+  });
+  const { port } = await server.listen();
+  return { server, port, url: `http://127.0.0.1:${port}`, counts };
+}
+
+function counting(lane: RpcFastLane, counts: LaneCounts): RpcFastLane {
+  const count = (isTaken: boolean) => {
+    counts.taken += isTaken ? 1 : 0;
+    return isTaken;
+  };
+  return {
+    takeRequest: (request, response) => count(lane.takeRequest(request, response)),
+    takeStream: (stream, headers, rawHeaders) => count(lane.takeStream(stream, headers, rawHeaders)),
+  };
+}
+
+/** Two ports. */
+export interface LanePair extends AsyncDisposable {
+  readonly fast: LanePort;
+  readonly stock: LanePort;
+}
+
+/** Starts two ports for the same methods: one with the fast lane, one without. */
+export async function openLanePair(): Promise<LanePair> {
+  const fast = await openLanePort(methods(), { hasFastLane: true });
+  const stock = await openLanePort(methods(), { hasFastLane: false });
+  return {
+    fast,
+    stock,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([fast.server.close(), stock.server.close()]);
+    },
+  };
+}

@@ -1,0 +1,290 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BadRequestSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
+import {
+  AckMode,
+  PushBatchRequestSchema,
+  type PushBatchResponse,
+  PushBatchResponseSchema,
+  RejectionReason,
+} from "../../../gen/stats/v1/stats_pb.js";
+import { Admission } from "../../../src/ingest/admission.js";
+import { type AdmittedEvent, Batch } from "../../../src/ingest/batch.js";
+import { EventIds } from "../../../src/ingest/event-id.js";
+import { IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
+import { encodeInet } from "../../../src/postgres/inet.js";
+import { type BatchIntake, createPushBatchHandler } from "../../../src/rpc/push-batch.js";
+import { uuidBytes, uuidv7At } from "../../support/encoded.js";
+import { FakeClock } from "../../support/fake-clock.js";
+import { watch } from "../../support/flusher-rig.js";
+
+const PEER = encodeInet("192.0.2.7");
+const RETRY_AFTER_MS = 1500;
+
+/** Takes events, as many as there is room for, a few to a batch, and never writes them. */
+class FakeIntake implements BatchIntake {
+  room = Number.POSITIVE_INFINITY;
+  batchRows = Number.POSITIVE_INFINITY;
+  isClosed = false;
+  readonly taken: AdmittedEvent[] = [];
+  readonly batches: Batch[] = [];
+  pushes = 0;
+
+  push(event: AdmittedEvent): Batch {
+    this.pushes += 1;
+    this.requireRoom(1);
+    if (this.taken.length % this.batchRows === 0 || this.batches.length === 0) {
+      this.batches.push(new Batch());
+    }
+    this.taken.push({ ...event, id: event.id.slice() });
+    return this.batches.at(-1) as Batch;
+  }
+
+  requireRoom(rows: number): void {
+    if (this.isClosed) throw new IntakeClosedError();
+    if (this.taken.length + rows > this.room) throw new QueueFullError(RETRY_AFTER_MS);
+  }
+
+  durable(batch: Batch): Promise<void> {
+    return batch.settled();
+  }
+}
+
+type Request = MessageInitShape<typeof PushBatchRequestSchema>;
+
+class Rig {
+  readonly intake = new FakeIntake();
+  readonly caller = new AbortController();
+  readonly #handle;
+
+  constructor(batchMaxEvents = 10_000) {
+    const clock = new FakeClock();
+    const ids = new EventIds({ now: clock.now });
+    const admission = new Admission({ clock, ids, properties: undefined });
+    this.#handle = createPushBatchHandler({ admission, flusher: this.intake, batchMaxEvents });
+  }
+
+  /** What the handler returns: an answer, or the promise of one. */
+  call(request: Request) {
+    const call = { peer: PEER, signal: () => this.caller.signal };
+    return this.#handle(create(PushBatchRequestSchema, request), call);
+  }
+
+  /** The answer to a call that must not wait. */
+  answer(request: Request): PushBatchResponse {
+    const answer = this.call(request);
+    if (answer instanceof Promise) throw new Error("the handler waits");
+    return create(PushBatchResponseSchema, answer);
+  }
+
+  /** What the call fails with, before anything is waited for. */
+  error(request: Request): ConnectError {
+    try {
+      void this.call(request);
+    } catch (error) {
+      if (error instanceof ConnectError) return error;
+      throw error;
+    }
+    throw new Error("the call did not fail");
+  }
+}
+
+const good = (id: number) => ({ property: "news", section: 3, id });
+const goods = (count: number) => Array.from({ length: count }, (_, i) => good(i + 1));
+const bad = { property: "News!", section: 0, id: 7 };
+
+function fieldsOf(error: ConnectError): string[] {
+  return error
+    .findDetails(BadRequestSchema)
+    .flatMap(({ fieldViolations }) => fieldViolations.map(({ field }) => field));
+}
+
+function retryDelayOf(error: ConnectError): number | undefined {
+  const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  return delay && durationMs(delay);
+}
+
+describe("PushBatch", () => {
+  it("takes all events in order, with the caller's address, and an id of its own for each", () => {
+    const rig = new Rig();
+    expect(rig.answer({ events: goods(3) })).toMatchObject({ accepted: 3, rejections: [] });
+    expect(rig.intake.taken.map(({ itemId }) => itemId)).toEqual([1, 2, 3]);
+    expect(rig.intake.taken.every(({ inet }) => inet === PEER)).toBe(true);
+    expect(new Set(rig.intake.taken.map(({ id }) => Buffer.from(id).toString("hex"))).size).toBe(3);
+  });
+
+  it("keeps the callers' ids", () => {
+    const rig = new Rig();
+    const eventIds = [1, 2].map((n) => uuidv7At(new FakeClock().now(), n));
+    rig.answer({ events: eventIds.map((eventId) => ({ ...good(1), eventId })) });
+    expect(rig.intake.taken.map(({ id }) => id)).toEqual(eventIds.map(uuidBytes));
+  });
+
+  it("names a bad event by its index, with its violations, and takes the others", () => {
+    const rig = new Rig();
+    const { accepted, rejections } = rig.answer({ events: [good(1), bad, good(2)] });
+    expect(accepted).toBe(2);
+    expect(rejections).toMatchObject([
+      {
+        index: 1,
+        reason: RejectionReason.INVALID,
+        message: "invalid property, section",
+        violations: [
+          { field: "property", description: "must match ^[a-z][a-z0-9_.-]{0,31}$" },
+          { field: "section", description: "must be from 1 to 4294967295" },
+        ],
+      },
+    ]);
+    expect(rejections[0]?.retryDelay).toBeUndefined();
+    expect(rig.intake.taken.map(({ itemId }) => itemId)).toEqual([1, 2]);
+  });
+
+  it("refuses what there is no room for as retryable, and still tells what can never be taken", () => {
+    const rig = new Rig();
+    rig.intake.room = 2;
+    const { accepted, rejections } = rig.answer({ events: [...goods(3), bad, good(4)] });
+    expect(accepted).toBe(2);
+    expect(rejections.map(({ index, reason }) => [index, RejectionReason[reason]])).toEqual([
+      [2, "QUEUE_FULL"],
+      [3, "INVALID"],
+      [4, "QUEUE_FULL"],
+    ]);
+    const delays = rejections.map(({ retryDelay }) => retryDelay && durationMs(retryDelay));
+    expect(delays).toEqual([RETRY_AFTER_MS, undefined, RETRY_AFTER_MS]);
+    expect(rig.intake.pushes).toBe(3);
+  });
+
+  it("fails with RESOURCE_EXHAUSTED when there is room for none, whatever else is wrong", () => {
+    const rig = new Rig();
+    rig.intake.room = 0;
+    const error = rig.error({ events: [bad, good(1), bad] });
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(retryDelayOf(error)).toBe(RETRY_AFTER_MS);
+  });
+
+  it("fails with INVALID_ARGUMENT when no event is good, naming the first fields at fault", () => {
+    const rig = new Rig();
+    const few = rig.error({ events: [bad, { ...good(1), id: 0 }] });
+    expect(few.code).toBe(Code.InvalidArgument);
+    expect(fieldsOf(few)).toEqual(["events[0].property", "events[0].section", "events[1].id"]);
+    const many = rig.error({ events: Array.from({ length: 10_000 }, () => bad) });
+    expect(fieldsOf(many)).toHaveLength(11);
+    expect(many.rawMessage).toContain("events: 19990 more fields are at fault");
+    expect(many.rawMessage.length).toBeLessThan(1000);
+  });
+
+  it("fails with UNAVAILABLE while the service drains", () => {
+    const rig = new Rig();
+    rig.intake.isClosed = true;
+    for (const allOrNothing of [false, true]) {
+      const error = rig.error({ events: goods(2), allOrNothing });
+      expect(error.code).toBe(Code.Unavailable);
+      expect(retryDelayOf(error)).toBeGreaterThan(0);
+    }
+  });
+
+  it("refuses a request of too many events as a whole, naming the bound", () => {
+    const rig = new Rig(3);
+    expect(rig.answer({ events: goods(3) }).accepted).toBe(3);
+    const error = rig.error({ events: goods(4) });
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.rawMessage).toBe("events: must be at most 3, not 4");
+    expect(rig.intake.taken).toHaveLength(3);
+  });
+
+  it("refuses an unknown ack mode, and names all that is wrong with the request itself", () => {
+    const rig = new Rig(1);
+    expect(fieldsOf(rig.error({ events: goods(1), ack: 9 as AckMode }))).toEqual(["ack"]);
+    expect(fieldsOf(rig.error({ events: goods(2), ack: 9 as AckMode }))).toEqual(["events", "ack"]);
+    expect(rig.intake.taken).toEqual([]);
+  });
+
+  it("answers an empty batch with OK, in every mode and even while the service drains", async () => {
+    const rig = new Rig();
+    rig.intake.isClosed = true;
+    expect(rig.answer({})).toMatchObject({ accepted: 0, rejections: [] });
+    expect(await rig.call({ ack: AckMode.DURABLE })).toMatchObject({ accepted: 0 });
+  });
+
+  it("keeps the answer within the 4 MiB that gRPC clients take, if nearly all of 10,000 are at fault", () => {
+    const events = Array.from({ length: 9_999 }, () => ({ eventId: uuidv7At(0), property: "A" }));
+    const answer = new Rig().answer({ events: [...events, good(1)] });
+    expect(answer.rejections).toHaveLength(9_999);
+    expect(answer.rejections[0]?.violations).toHaveLength(4);
+    const bytes = toBinary(PushBatchResponseSchema, answer);
+    expect(bytes.length).toBeLessThan(4 * 1024 * 1024);
+    expect(fromBinary(PushBatchResponseSchema, bytes).rejections.at(-1)?.index).toBe(9_998);
+  });
+});
+
+describe("PushBatch with all_or_nothing", () => {
+  it("takes all events, each with its own id", () => {
+    const rig = new Rig();
+    expect(rig.answer({ events: goods(3), allOrNothing: true })).toMatchObject({ accepted: 3 });
+    const ids = rig.intake.taken.map(({ id }) => Buffer.from(id).toString("hex"));
+    expect(ids).toEqual(ids.toSorted());
+    expect(new Set(ids).size).toBe(3);
+  });
+
+  it("takes none when one is bad", () => {
+    const rig = new Rig();
+    const error = rig.error({ events: [good(1), bad, good(2)], allOrNothing: true });
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(fieldsOf(error)).toEqual(["events[1].property", "events[1].section"]);
+    expect(rig.intake.taken).toEqual([]);
+  });
+
+  it("takes none when there is no room for all", () => {
+    const rig = new Rig();
+    rig.intake.room = 2;
+    const error = rig.error({ events: goods(3), allOrNothing: true });
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(retryDelayOf(error)).toBe(RETRY_AFTER_MS);
+    expect(rig.intake.taken).toEqual([]);
+    expect(rig.answer({ events: goods(2), allOrNothing: true }).accepted).toBe(2);
+  });
+});
+
+describe("PushBatch in ACK_MODE_DURABLE", () => {
+  /** Five events over three batches, with a bad one among them. */
+  function callDurably(rig: Rig) {
+    rig.intake.batchRows = 2;
+    const answer = Promise.resolve(
+      rig.call({ events: [...goods(2), bad, ...goods(3)], ack: AckMode.DURABLE }),
+    );
+    return { answer, watched: watch(answer), batches: rig.intake.batches };
+  }
+
+  const settled = () => new FakeClock().settle();
+
+  it("waits for every batch that its events went into, and then names those that were rejected", async () => {
+    const { answer, watched, batches } = callDurably(new Rig());
+    expect(batches).toHaveLength(3);
+    for (const batch of [batches[2], batches[0], batches[1]]) {
+      await settled();
+      expect(watched.state).toBe("pending");
+      batch?.settle();
+    }
+    expect(await answer).toMatchObject({ accepted: 5, rejections: [{ index: 2 }] });
+  });
+
+  it("fails with UNAVAILABLE when one of them is given up", async () => {
+    const { watched, batches } = callDurably(new Rig());
+    batches[0]?.settle();
+    batches[1]?.abandon();
+    await settled();
+    expect(watched.error).toMatchObject({ code: Code.Unavailable });
+    batches[2]?.abandon();
+    await settled();
+  });
+
+  it("fails with DEADLINE_EXCEEDED when the caller's time is over, and leaves the events queued", async () => {
+    const rig = new Rig();
+    const { watched } = callDurably(rig);
+    rig.caller.abort();
+    await settled();
+    expect(watched.error).toMatchObject({ code: Code.DeadlineExceeded });
+    expect(rig.intake.taken).toHaveLength(5);
+  });
+});
