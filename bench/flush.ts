@@ -2,23 +2,19 @@
  * What the Flusher costs over PostgreSQL's own bulk load: drains 1,000,000 queued events into `incoming`, and
  * loads the same rows into the same table by psql's \copy (binary), by turns; prints the ratio of the medians.
  */
-import { createWriteStream } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { finished } from "node:stream/promises";
 import type { Pool } from "pg";
 import { pino } from "pino";
 import { systemClock } from "../src/clock.js";
-import type { AdmittedEvent } from "../src/ingest/batch.js";
-import { EventIds } from "../src/ingest/event-id.js";
 import { EventQueue } from "../src/ingest/event-queue.js";
 import { Flusher } from "../src/ingest/flusher.js";
 import { Ledger } from "../src/ingest/ledger.js";
-import { COPY_HEADER, COPY_TRAILER, TUPLE_MAX_BYTES, writeTuple } from "../src/postgres/incoming-codec.js";
-import { encodeInet } from "../src/postgres/inet.js";
+import { TUPLE_MAX_BYTES } from "../src/postgres/incoming-codec.js";
 import { PostgresSink } from "../src/sink/postgres-sink.js";
-import { openBenchDatabase, runPsql } from "./support/database.js";
+import { bulkEvents, emptyTable, timePsql, verifyRows, writeCopyFile } from "./support/bulk-rows.js";
+import { openBenchDatabase } from "./support/database.js";
 import { median } from "./support/statistics.js";
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
@@ -27,33 +23,10 @@ const FLUSH_MAX_ROWS = 10_000;
 
 const logger = pino({ level: "warn" }, pino.destination(2));
 
-/** The same events each time: only the ids are made anew. */
-function* events(): Generator<AdmittedEvent> {
-  const ids = new EventIds({ now: systemClock.now });
-  const inet = encodeInet("127.0.0.1");
-  const id = new Uint8Array(16);
-  for (let i = 0; i < ROWS; i++) {
-    ids.next(id);
-    yield { id, property: "news", section: 1 + (i % 100), itemId: 1 + i, inet };
-  }
-}
-
-async function emptyTable(pool: Pool): Promise<void> {
-  await pool.query("TRUNCATE incoming");
-  await pool.query("CHECKPOINT");
-}
-
-async function verifyRows(pool: Pool): Promise<void> {
-  const { rows } = await pool.query<{ count: string }>("SELECT count(*) FROM incoming");
-  if (Number(rows[0]?.count) !== ROWS) {
-    throw new Error(`void: ${rows[0]?.count} rows in the table, not ${ROWS}`);
-  }
-}
-
 /** Milliseconds from the start of the Flusher until it is drained; the queue is full before. */
 async function timeFlusher(pool: Pool): Promise<number> {
   const queue = new EventQueue({ queueMaxBytes: ROWS * TUPLE_MAX_BYTES, flushMaxRows: FLUSH_MAX_ROWS });
-  for (const event of events()) {
+  for (const event of bulkEvents(ROWS)) {
     queue.append(event);
   }
   const flusher = new Flusher({
@@ -72,28 +45,6 @@ async function timeFlusher(pool: Pool): Promise<number> {
   return performance.now() - startedAt;
 }
 
-async function writeCopyFile(path: string): Promise<void> {
-  const file = createWriteStream(path);
-  file.write(COPY_HEADER);
-  const tuple = Buffer.alloc(TUPLE_MAX_BYTES);
-  let block: Buffer[] = [];
-  for (const { id, property, section, itemId, inet } of events()) {
-    block.push(Buffer.from(tuple.subarray(0, writeTuple(tuple, 0, id, property, section, itemId, inet))));
-    if (block.length === FLUSH_MAX_ROWS) {
-      file.write(Buffer.concat(block));
-      block = [];
-    }
-  }
-  file.end(Buffer.concat([...block, COPY_TRAILER]));
-  await finished(file);
-}
-
-async function timePsql(url: string, path: string): Promise<number> {
-  const startedAt = performance.now();
-  await runPsql(url, `\\copy incoming FROM '${path}' (FORMAT binary)`);
-  return performance.now() - startedAt;
-}
-
 async function main(): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "stats-bench-copy-"));
   const database = await openBenchDatabase(logger);
@@ -101,14 +52,14 @@ async function main(): Promise<void> {
   const psqlMs: number[] = [];
   try {
     const path = join(directory, "incoming.copy");
-    await writeCopyFile(path);
+    await writeCopyFile(path, ROWS);
     for (let round = 0; round < ROUNDS; round++) {
       await emptyTable(database.pool);
       flusherMs.push(await timeFlusher(database.pool));
-      await verifyRows(database.pool);
+      await verifyRows(database.pool, ROWS);
       await emptyTable(database.pool);
       psqlMs.push(await timePsql(database.url, path));
-      await verifyRows(database.pool);
+      await verifyRows(database.pool, ROWS);
       console.log(
         `round ${round + 1}: flusher ${flusherMs.at(-1)?.toFixed(0)} ms, psql ${psqlMs.at(-1)?.toFixed(0)} ms`,
       );

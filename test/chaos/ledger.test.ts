@@ -42,6 +42,9 @@ test.each(scenarios)(
       return;
     }
     ledger.push(row);
+    if (isFull) {
+      process.stdout.write(`${ledgerTable([row]).split("\n").at(-1)}\n`);
+    }
     expect(row.lost).toBeLessThanOrEqual(lostMax);
     expect(row.doubled).toBe(0);
     expect(row.acknowledged).toBeGreaterThan(0);

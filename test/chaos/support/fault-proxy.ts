@@ -60,10 +60,11 @@ export class FaultProxy implements AsyncDisposable {
 
   /** Puts a fault in force, for `times` strikes or until the next call. */
   set(fault: NetworkFault, times = Number.POSITIVE_INFINITY): void {
+    const isEnd = fault === "pass" && this.#fault !== "pass";
     this.#fault = fault;
     this.#remaining = times;
     this.strikes = 0;
-    if (fault === "refuse" || fault === "pass") {
+    if (fault === "refuse" || isEnd) {
       // What hung in a black hole is not to be had back: a real network forgets it too.
       this.#cutAll();
     }

@@ -8,7 +8,7 @@ export interface Scenario {
   /** How many acknowledged events may be lost, where no loss is not promised. Default: 0. */
   readonly lostMax?: number;
   /** Makes the fault, asserts that it struck, and returns the books; undefined where the machine does not allow it. */
-  run(): Promise<LedgerRow | undefined>;
+  readonly run: () => Promise<LedgerRow | undefined>;
 }
 
 const COLUMNS = [

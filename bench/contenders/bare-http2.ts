@@ -1,0 +1,15 @@
+/** The least that Node can do over HTTP/2: answers each stream alike, by the "stream" event, whatever it says. */
+import { createServer } from "node:http2";
+import { serve } from "../support/contender-program.js";
+
+const server = createServer();
+server.on("stream", (stream) => {
+  // An answer before the end of the request would make Node reset the stream.
+  stream.on("end", () => {
+    stream.respond({ ":status": 200, "content-type": "application/proto", "content-length": 0 });
+    stream.end();
+  });
+  stream.resume();
+});
+
+await serve(server);
