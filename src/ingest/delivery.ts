@@ -87,6 +87,14 @@ export class Delivery {
     return this.#drainRate.retryAfterMs(queue.rows, untilRetryMs, random);
   }
 
+  /** Hears that the sink works: what failed before is worth a try at once. */
+  recover(): void {
+    if (this.#lastFault !== undefined) {
+      this.#log("info", { afterFailures: this.#failures }, "flush: the database takes batches again");
+    }
+    this.forgive();
+  }
+
   /** Forgets the failures so far: the next try is made at once. */
   forgive(): void {
     this.#failures = 0;
@@ -196,10 +204,7 @@ export class Delivery {
   #succeed({ batch, startedAt }: Attempt, outcome: WriteOutcome): void {
     const { rows } = batch;
     this.#end(batch);
-    if (this.#lastFault !== undefined) {
-      this.#log("info", { afterFailures: this.#failures }, "flush: the database takes batches again");
-    }
-    this.forgive();
+    this.recover();
     const durationMs = this.#deps.clock.elapsed() - startedAt;
     this.#drainRate.observe(rows, durationMs);
     this.#log("info", { rows, durationMs: Math.round(durationMs), ...outcome }, "flush");

@@ -159,7 +159,7 @@ export class Flusher {
   /** Says that the sink took a batch of someone else's: what failed here is worth another try at once. */
   sinkWorks(): void {
     if (this.#delivery.fault !== undefined) {
-      this.#delivery.forgive();
+      this.#delivery.recover();
       this.#waker.wake();
     }
   }
