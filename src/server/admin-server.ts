@@ -73,6 +73,10 @@ export class AdminServer implements AsyncDisposable {
       maxHeaderSize: MAX_HEADER_BYTES,
     });
     this.#server.on("request", (req, res) => {
+      // A client that leaves in mid-request is an error of the request, and since Node 26 one that must be heard.
+      req.on("error", (err) =>
+        this.#logger.debug({ err }, "an admin client left in the middle of its request"),
+      );
       void this.#answer(req, res);
     });
   }

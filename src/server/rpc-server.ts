@@ -186,6 +186,8 @@ export class RpcServer implements AsyncDisposable {
       keepAliveInitialDelay: limits.tcpKeepAliveMs,
     });
     server.on("request", (req, res) => {
+      // A client that leaves in mid-request is an error of the request, and since Node 26 one that must be heard.
+      req.on("error", ignore);
       this.#http1.begin(req.socket, res);
       if (this.#options.fastLane?.takeRequest(req, res) !== true) {
         this.#handler(req, res);
@@ -205,6 +207,9 @@ export class RpcServer implements AsyncDisposable {
       },
     });
     server.on("request", this.#handler);
+    server.on("stream", (stream) => {
+      stream.on("error", ignore);
+    });
     if (this.#options.fastLane !== undefined) {
       putInFront(server, this.#options.fastLane);
     }
@@ -219,6 +224,8 @@ export class RpcServer implements AsyncDisposable {
     this.#http2Server.emit("connection", socket);
   }
 }
+
+function ignore(): void {}
 
 /** As Node calls it; its declared type lacks the last parameter. */
 type StreamListener = (

@@ -101,3 +101,39 @@ test("garbage on the port gets an HTTP error, not silence", async () => {
   }
   expect(answer).toMatch(/^HTTP\/1\.1 400/);
 });
+
+/** Requests that follow each other on a connection, of every kind that the port knows; the last ones are cut off. */
+function pipeline(n: number): string {
+  const types = ["application/json", "application/proto", "application/grpc-web+proto", "text/plain"];
+  return types
+    .map((type, i) => {
+      const body = (n + i) % 2 === 0 ? '{"property":"news","section":1,"id":1}' : "{";
+      const encoding = (n + i) % 3 === 0 ? "content-encoding: gzip\r\n" : "";
+      const head = `POST /stats.v1.StatsService/Push HTTP/1.1\r\nHost: x\r\ncontent-type: ${type}\r\n${encoding}`;
+      return (n + i) % 5 === 0
+        ? `${head}transfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`
+        : `${head}content-length: ${body.length}\r\n\r\n${body}`;
+    })
+    .join("");
+}
+
+test("callers that leave in the middle of a request do no harm", async () => {
+  const leave = (n: number) =>
+    new Promise<void>((resolve) => {
+      const bytes = pipeline(n);
+      const socket = connect(service.port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      socket.on("close", () => resolve());
+      socket.write(bytes.slice(0, (n * 7) % bytes.length), () => {
+        if (n % 2 === 0) {
+          socket.resetAndDestroy();
+        } else {
+          socket.destroy();
+        }
+      });
+    });
+  for (let n = 0; n < 600; n += 20) {
+    await Promise.all(Array.from({ length: 20 }, (_, i) => leave(n + i)));
+  }
+  expect(service.find("unexpected error; stopping in order")).toBeUndefined();
+});

@@ -28,7 +28,7 @@ export function http1Bytes(request: Http1Request): string[] {
 
 /**
  * Sends `pieces` over one connection, each in a turn of its own, and resolves with all that came back until the server
- * closed it, in a form that leaves out what may differ: the order of header fields, and the date.
+ * closed it, in a form that leaves out what may differ: the order of header fields, the date, and where chunks are cut.
  */
 export async function exchangeHttp1(
   port: number,
@@ -51,10 +51,35 @@ export async function exchangeHttp1(
     socket.end();
   }
   await closed;
-  return received.replace(/HTTP\/1\.1 \d{3} [\s\S]*?\r\n\r\n/g, (head) => {
+  return joinChunks(received).replace(/HTTP\/1\.1 \d{3} [\s\S]*?\r\n\r\n/g, (head) => {
     const [status, ...fields] = head.trimEnd().split("\r\n");
     return `\n${[status, ...fields.filter((field) => !/^date:/i.test(field)).sort()].join("\n")}\n\n`;
   });
+}
+
+/** The pieces of each chunked body put together: how a server cuts them is its own affair. */
+function joinChunks(received: string): string {
+  const parts: string[] = [];
+  let rest = received;
+  for (;;) {
+    const head = /Transfer-Encoding: chunked\r\n(?:[^\r\n]+\r\n)*\r\n/i.exec(rest);
+    if (head === null) {
+      return parts.join("") + rest;
+    }
+    let offset = head.index + head[0].length;
+    parts.push(rest.slice(0, offset));
+    for (;;) {
+      const size = /^([0-9a-f]+)\r\n/i.exec(rest.slice(offset));
+      const length = Number.parseInt(size?.[1] ?? "", 16);
+      if (size === null || !(length > 0)) {
+        break;
+      }
+      const from = offset + size[0].length;
+      parts.push(rest.slice(from, from + length));
+      offset = from + length + "\r\n".length;
+    }
+    rest = rest.slice(offset);
+  }
 }
 
 /** What came back on a stream. */
