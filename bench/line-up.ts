@@ -1,7 +1,6 @@
 /** Who is measured, under which load, and what the figures of the service must reach. */
-import { AckMode } from "../gen/stats/v1/stats_pb.js";
 import type { FigureDefinition } from "./support/figures.js";
-import type { Load } from "./support/load.js";
+import { LOADS } from "./support/load.js";
 import {
   batchRows,
   contender,
@@ -16,10 +15,9 @@ import { CALL_EVENTS } from "./support/push-batch-load.js";
 const BATCH_CALLS = Number(process.env.BENCH_CALLS ?? 100);
 const RAM_EVENTS = Number(process.env.BENCH_RAM_EVENTS ?? 1_000_000);
 
-const JSON_HTTP1: Load = { protocol: "connect-json", connections: 64, streams: 1 };
-const PROTO_H2: Load = { protocol: "connect-proto", connections: 8, streams: 32 };
-const GRPC: Load = { protocol: "grpc", connections: 8, streams: 32 };
-const GRPC_1000: Load = { protocol: "grpc", connections: 10, streams: 100 };
+const JSON_HTTP1 = LOADS["connect-json"];
+const PROTO_H2 = LOADS["connect-proto"];
+const GRPC = LOADS.grpc;
 
 /** In the order in which they are measured: those that are compared are close to each other. */
 const lineUp = {
@@ -69,11 +67,16 @@ const lineUp = {
     load: GRPC,
     books: "none",
   }),
-  queued: pushCalls({ name: "Push, gRPC, 1,000 in flight", start: service, load: GRPC_1000, books: "rows" }),
+  queued: pushCalls({
+    name: "Push, gRPC, 1,000 in flight",
+    start: service,
+    load: LOADS["grpc-1000"],
+    books: "rows",
+  }),
   durable: pushCalls({
     name: "Push, gRPC, 1,000 in flight, DURABLE",
     start: service,
-    load: { ...GRPC_1000, ack: AckMode.DURABLE },
+    load: LOADS["grpc-1000-durable"],
     books: "rows",
   }),
   batch: batchRows("PushBatch", BATCH_CALLS),

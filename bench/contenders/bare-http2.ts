@@ -4,7 +4,7 @@ import { serve } from "../support/contender-program.js";
 
 const server = createServer();
 server.on("stream", (stream) => {
-  // An answer before the end of the request would make Node reset the stream.
+  // At the end of the request, as whoever needs the body does.
   stream.on("end", () => {
     stream.respond({ ":status": 200, "content-type": "application/proto", "content-length": 0 });
     stream.end();

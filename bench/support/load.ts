@@ -27,6 +27,15 @@ export interface Load {
   readonly streams: number;
 }
 
+/** Enough calls in flight that the server never waits for one; or 1,000, as DURABLE needs. */
+export const LOADS = {
+  "connect-json": { protocol: "connect-json", connections: 64, streams: 1 },
+  "connect-proto": { protocol: "connect-proto", connections: 8, streams: 32 },
+  grpc: { protocol: "grpc", connections: 8, streams: 32 },
+  "grpc-1000": { protocol: "grpc", connections: 10, streams: 100 },
+  "grpc-1000-durable": { protocol: "grpc", ack: AckMode.DURABLE, connections: 10, streams: 100 },
+} as const satisfies Record<string, Load>;
+
 /** Where calls go, and a folder for the files that the generators need. */
 export interface Target {
   readonly port: number;

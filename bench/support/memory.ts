@@ -4,11 +4,9 @@ import { promisify } from "node:util";
 import type { Pool } from "pg";
 import { TUPLE_MAX_BYTES } from "../../src/postgres/incoming-codec.js";
 import { emptyTable, verifyRows } from "./bulk-rows.js";
-import { type Load, makeCalls } from "./load.js";
+import { LOADS, makeCalls } from "./load.js";
 import { during, type Measurement, rowsWritten, verifyBooks } from "./measurement.js";
 import { startService } from "./service.js";
-
-const LOAD: Load = { protocol: "grpc", connections: 8, streams: 32 };
 
 /** Bytes of memory (resident set) per event that waits in the queue of the service. */
 export function queuedEventBytes(name: string, events: number): Measurement {
@@ -26,11 +24,11 @@ export function queuedEventBytes(name: string, events: number): Measurement {
       const { last, result: grownBytes } = await during(
         await startService(environment),
         async ({ port, pid }) => {
-          await makeCalls({ port, directory }, LOAD, warmUpCalls);
+          await makeCalls({ port, directory }, LOADS.grpc, warmUpCalls);
           await rowsWritten(database, warmUpCalls);
           return whileLocked(database.pool, async () => {
             const before = await residentBytes(pid);
-            await makeCalls({ port, directory }, LOAD, events);
+            await makeCalls({ port, directory }, LOADS.grpc, events);
             return (await residentBytes(pid)) - before;
           });
         },
