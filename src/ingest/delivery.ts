@@ -7,6 +7,7 @@ import type { Clock } from "../clock.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
 import type { Batch } from "./batch.js";
+import { logCarefully } from "./careful-log.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
 import type { Ledger } from "./ledger.js";
@@ -90,7 +91,12 @@ export class Delivery {
   /** Hears that the sink works: what failed before is worth a try at once. */
   recover(): void {
     if (this.#lastFault !== undefined) {
-      this.#log("info", { afterFailures: this.#failures }, "flush: the database takes batches again");
+      logCarefully(
+        this.#deps.logger,
+        "info",
+        { afterFailures: this.#failures },
+        "flush: the database takes batches again",
+      );
     }
     this.forgive();
   }
@@ -207,7 +213,12 @@ export class Delivery {
     this.recover();
     const durationMs = this.#deps.clock.elapsed() - startedAt;
     this.#drainRate.observe(rows, durationMs);
-    this.#log("info", { rows, durationMs: Math.round(durationMs), ...outcome }, "flush");
+    logCarefully(
+      this.#deps.logger,
+      "info",
+      { rows, durationMs: Math.round(durationMs), ...outcome },
+      "flush",
+    );
   }
 
   #fail(batch: Batch, fault: SinkError): void {
@@ -218,7 +229,8 @@ export class Delivery {
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
     const retryInMs = backoffMs(this.#failures, backoff, random);
     this.#retryAt = clock.elapsed() + retryInMs;
-    this.#log(
+    logCarefully(
+      this.#deps.logger,
       fault.faultClass === "transient" ? "warn" : "error",
       {
         faultClass: fault.faultClass,
@@ -257,27 +269,23 @@ export class Delivery {
     try {
       await spool.store(batch);
     } catch (error) {
-      this.#log("error", { err: error, rows: batch.rows }, "spool: cannot write; the batch stays in memory");
+      logCarefully(
+        this.#deps.logger,
+        "error",
+        { err: error, rows: batch.rows },
+        "spool: cannot write; the batch stays in memory",
+      );
       return false;
     }
     const { rows } = batch;
     ledger.spooled += rows;
     this.#end(batch);
-    this.#log("info", { rows, queuedRows: queue.rows }, "batch spooled to disk");
+    logCarefully(this.#deps.logger, "info", { rows, queuedRows: queue.rows }, "batch spooled to disk");
     return true;
   }
 
   #end(batch: Batch): void {
     this.#deps.queue.release(batch);
     batch.settle();
-  }
-
-  /** A log that cannot be written, to a full disk perhaps, must not take events with it. */
-  #log(level: "info" | "warn" | "error", fields: object, message: string): void {
-    try {
-      this.#deps.logger[level](fields, message);
-    } catch {
-      // There is nowhere to say so.
-    }
   }
 }

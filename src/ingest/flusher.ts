@@ -5,10 +5,11 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
-import type { Sink, SinkError } from "../sink/sink.js";
+import type { SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
 import type { AdmittedEvent, Batch } from "./batch.js";
-import { type BatchStore, Delivery } from "./delivery.js";
+import { logCarefully } from "./careful-log.js";
+import { Delivery, type DeliveryDeps } from "./delivery.js";
 import type { EventQueue } from "./event-queue.js";
 import type { Ledger } from "./ledger.js";
 import { Waker } from "./waker.js";
@@ -20,15 +21,7 @@ export interface FlusherOptions {
   readonly shutdownTimeoutMs: number;
 }
 
-export interface FlusherDeps {
-  readonly queue: EventQueue;
-  readonly ledger: Ledger;
-  readonly sink: Sink;
-  /** undefined: nothing is written to disk, the queue alone bridges an outage. */
-  readonly spool: BatchStore | undefined;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly logger: Logger;
+export interface FlusherDeps extends Omit<DeliveryDeps, "onEnd"> {
   readonly options: FlusherOptions;
 }
 
@@ -177,7 +170,7 @@ export class Flusher {
     this.#state = "running";
     this.#nextTickAt = this.#clock.elapsed() + this.#options.flushIntervalMs;
     this.#loop = this.#supervise();
-    this.#log("info", { flushIntervalMs: this.#options.flushIntervalMs }, "flusher started");
+    logCarefully(this.#logger, "info", { flushIntervalMs: this.#options.flushIntervalMs }, "flusher started");
   }
 
   /** Takes nothing more in from now on, and starts to drain; the time-out of the shutdown runs from here. */
@@ -189,7 +182,7 @@ export class Flusher {
       return;
     }
     this.#state = "draining";
-    this.#log("info", { rows: this.#queue.rows }, "flusher: cancel received, draining");
+    logCarefully(this.#logger, "info", { rows: this.#queue.rows }, "flusher: cancel received, draining");
     this.#queue.seal();
     this.#delivery.forgive();
     const cancel = this.#clock.schedule(this.#options.shutdownTimeoutMs, () => {
@@ -219,9 +212,14 @@ export class Flusher {
     this.#state = "closed";
     const rows = this.#queue.rows;
     if (rows === 0) {
-      this.#log("info", this.#ledger.read(), "flusher: drained, done");
+      logCarefully(this.#logger, "info", this.#ledger.read(), "flusher: drained, done");
     } else {
-      this.#log("error", { rows, ...this.#ledger.read() }, "flusher: done, but events could be put nowhere");
+      logCarefully(
+        this.#logger,
+        "error",
+        { rows, ...this.#ledger.read() },
+        "flusher: done, but events could be put nowhere",
+      );
     }
   }
 
@@ -233,7 +231,12 @@ export class Flusher {
         return;
       } catch (error) {
         this.#loopFault = `the flush loop failed: ${messageOf(error)}`;
-        this.#log("error", { err: error, crashes }, "flusher: the flush loop failed and restarts");
+        logCarefully(
+          this.#logger,
+          "error",
+          { err: error, crashes },
+          "flusher: the flush loop failed and restarts",
+        );
         await this.#waker.wait(backoffMs(crashes, RESTART_BACKOFF, () => 1));
       }
     }
@@ -270,7 +273,7 @@ export class Flusher {
     }
     const batch = this.#queue.take();
     if (batch === undefined && isTick) {
-      this.#log("debug", { rows: 0 }, "flush: nothing queued");
+      logCarefully(this.#logger, "debug", { rows: 0 }, "flush: nothing queued");
     }
     return batch;
   }
@@ -288,14 +291,5 @@ export class Flusher {
     const now = this.#clock.elapsed();
     const later = [this.#nextTickAt, ...this.#delivery.dueTimes()].filter((at) => at > now);
     return later.length === 0 ? this.#options.flushIntervalMs : Math.min(...later) - now;
-  }
-
-  /** A log that cannot be written, to a full disk perhaps, must not take events with it. */
-  #log(level: "debug" | "info" | "error", fields: object, message: string): void {
-    try {
-      this.#logger[level](fields, message);
-    } catch {
-      // There is nowhere to say so.
-    }
   }
 }
