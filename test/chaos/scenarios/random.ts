@@ -6,15 +6,17 @@ import { delay } from "../support/wait.js";
 
 type Fault = (rig: ChaosRig, random: RandomInt) => Promise<void>;
 
+const killService: Fault = async (rig) => {
+  await rig.endService("SIGKILL");
+  await rig.startService();
+};
+
 const FAULTS: readonly Fault[] = [
   async (rig) => {
     await rig.endService("SIGTERM");
     await rig.startService();
   },
-  async (rig) => {
-    await rig.endService("SIGKILL");
-    await rig.startService();
-  },
+  killService,
   async (rig) => rig.crashPostgres().catch(() => undefined),
   async (rig) => rig.proxy.set("refuse"),
   async (rig) => rig.proxy.set("slow"),
@@ -30,9 +32,12 @@ function atRandom(faults: number): Scenario["run"] {
     const random = seededRandom(chaosSeed);
     await using rig = await ChaosRig.start();
     const durable = rig.produce({ ack: "ACK_MODE_DURABLE", producers: 8, pauseMs: 2 });
+    // Some draws hold no fault that a caller sees; one kill among them always is.
+    const killAt = random(0, faults - 1);
     for (let time = 0; time < faults; time++) {
       await delay(random(50, 1_500));
-      await FAULTS[random(0, FAULTS.length - 1)]?.(rig, random);
+      const drawn = FAULTS[random(0, FAULTS.length - 1)] ?? killService;
+      await (time === killAt ? killService : drawn)(rig, random);
     }
     rig.proxy.set("pass");
     await durable.acknowledges(200);
