@@ -21,6 +21,7 @@ import { Schema } from "./postgres/schema.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
+import type { UnaryInterceptor } from "./rpc/unary-method.js";
 import { AdminServer } from "./server/admin-server.js";
 import { Health } from "./server/health.js";
 import { RpcServer } from "./server/rpc-server.js";
@@ -58,6 +59,8 @@ export interface Cradle {
   readonly spoolReplay: SpoolReplay | undefined;
   readonly readiness: Readiness;
   readonly partitionKeeper: PartitionKeeper;
+  /** Around each call of the API; the first is the outermost. */
+  readonly interceptors: readonly UnaryInterceptor[];
   readonly rpcServer: RpcServer;
 }
 
@@ -115,6 +118,7 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     )
       .singleton()
       .disposer((readiness) => readiness.close()),
+    interceptors: asValue([]),
     rpcServer: asFunction(createRpcServer)
       .singleton()
       .disposer((server) => server.drain(config.shutdownTimeoutMs)),
@@ -181,8 +185,21 @@ function createAdmission({ config, clock }: Cradle): Admission {
   });
 }
 
-function createRpcServer({ config, admission, flusher, health, stopping, logger }: Cradle): RpcServer {
-  const methods = createStatsMethods({ admission, flusher, batchMaxEvents: config.batchMaxEvents });
+function createRpcServer({
+  config,
+  admission,
+  flusher,
+  interceptors,
+  health,
+  stopping,
+  logger,
+}: Cradle): RpcServer {
+  const methods = createStatsMethods({
+    admission,
+    flusher,
+    interceptors,
+    batchMaxEvents: config.batchMaxEvents,
+  });
   const stock = createRpcDispatcher({
     routes: createRoutes({ methods, health, stopping: stopping.signal }),
     logger,

@@ -8,14 +8,26 @@ import { createPushHandler, type PushHandlerDeps } from "./push.js";
 import { createPushBatchHandler, type PushBatchHandlerDeps } from "./push-batch.js";
 import { decodePushBatch } from "./push-batch-decoder.js";
 import { reflectionRoutes } from "./reflection-service.js";
-import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "./unary-method.js";
+import {
+  intercept,
+  routeUnaryMethod,
+  type UnaryInterceptor,
+  type UnaryMethod,
+  unaryMethod,
+} from "./unary-method.js";
+
+export type StatsMethodsDeps = PushHandlerDeps &
+  PushBatchHandlerDeps & {
+    /** Around each call; the first is the outermost. */
+    readonly interceptors: readonly UnaryInterceptor[];
+  };
 
 /** The methods of the API itself; they are on both lanes. */
-export function createStatsMethods(deps: PushHandlerDeps & PushBatchHandlerDeps): UnaryMethod[] {
+export function createStatsMethods(deps: StatsMethodsDeps): UnaryMethod[] {
   return [
     unaryMethod(StatsService.method.push, createPushHandler(deps)),
     unaryMethod(StatsService.method.pushBatch, createPushBatchHandler(deps), decodePushBatch),
-  ];
+  ].map((method) => intercept(method, deps.interceptors));
 }
 
 export interface RoutesDeps {

@@ -7,6 +7,8 @@ import { peerKey } from "./peer-context.js";
 export interface CallContext {
   /** The caller's address in PostgreSQL's binary inet form; no bytes when it is not known. Shared: do not change. */
   readonly peer: Uint8Array;
+  /** A header of the request, by its name in lower case; values that came apart are joined with ", ". */
+  header(name: string): string | undefined;
   /**
    * Aborts at the caller's deadline, and when the caller leaves before it has its answer; may have done so already.
    * Made when it is first asked for: a handler that does not wait costs none.
@@ -36,6 +38,21 @@ export interface UnaryMethod {
   readonly decodeBinary?: BinaryDecoder<DescMethodUnary> | undefined;
 }
 
+/**
+ * Does something around each call of a method: measures it, or refuses it by throwing. It must let a plain value
+ * through as a plain value, for then the answer leaves at once.
+ */
+export type UnaryInterceptor = (
+  next: UnaryHandler<DescMethodUnary>,
+  method: DescMethodUnary,
+) => UnaryHandler<DescMethodUnary>;
+
+/** The method with interceptors around its handler; the first is the outermost. */
+export function intercept(method: UnaryMethod, interceptors: readonly UnaryInterceptor[]): UnaryMethod {
+  const handle = interceptors.reduceRight((next, around) => around(next, method.desc), method.handle);
+  return { ...method, handle };
+}
+
 /** Pairs a method with a handler, and a decoder, of its types. */
 export function unaryMethod<M extends DescMethodUnary>(
   desc: M,
@@ -48,6 +65,10 @@ export function unaryMethod<M extends DescMethodUnary>(
 /** Adds a method to connect's router, which is the stock lane. */
 export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryMethod): void {
   router.rpc(desc, (request, context) =>
-    handle(request, { peer: context.values.get(peerKey), signal: () => context.signal }),
+    handle(request, {
+      peer: context.values.get(peerKey),
+      header: (name) => context.requestHeader.get(name) ?? undefined,
+      signal: () => context.signal,
+    }),
   );
 }

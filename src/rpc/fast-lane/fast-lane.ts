@@ -73,7 +73,7 @@ class FastLane implements RpcFastLane {
     const reader = new ConnectUnary({
       method: route.method,
       format,
-      call: new LaneCall(connectionAddress(request.socket), response, timeoutMs, this.#clock),
+      call: new LaneCall(connectionAddress(request.socket), headers, response, timeoutMs, this.#clock),
       exchange,
       acceptEncoding: headers["accept-encoding"],
     });
@@ -120,7 +120,7 @@ class FastLane implements RpcFastLane {
     if (format === undefined || timeoutMs === "malformed" || !isPlainConnect(headers)) {
       return undefined;
     }
-    const call = new LaneCall(connectionAddress(stream.session), stream, timeoutMs, this.#clock);
+    const call = new LaneCall(connectionAddress(stream.session), headers, stream, timeoutMs, this.#clock);
     return new ConnectUnary({
       method,
       format,
@@ -142,7 +142,7 @@ class FastLane implements RpcFastLane {
     if (format === undefined || timeoutMs === "malformed" || encoding !== "identity") {
       return undefined;
     }
-    const call = new LaneCall(connectionAddress(stream.session), stream, timeoutMs, this.#clock);
+    const call = new LaneCall(connectionAddress(stream.session), headers, stream, timeoutMs, this.#clock);
     const acceptEncoding = headers["grpc-accept-encoding"] as string | undefined;
     return new GrpcUnary({ method, format, call, exchange, acceptEncoding });
   }

@@ -1,6 +1,6 @@
 /** One call on the fast lane as its handler sees it; it never reads or writes a message. */
 import type { ServerResponse } from "node:http";
-import type { ServerHttp2Stream } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../../clock.js";
 import type { CallContext } from "../unary-method.js";
@@ -11,6 +11,7 @@ export type CallOutput = ServerResponse | ServerHttp2Stream;
 /** A call's context. Make it when the header has come: the caller's time runs from then. */
 export class LaneCall implements CallContext {
   readonly peer: Uint8Array;
+  readonly #headers: IncomingHttpHeaders;
   readonly #output: CallOutput;
   readonly #clock: Clock;
   /** By {@link Clock.elapsed}. */
@@ -18,11 +19,23 @@ export class LaneCall implements CallContext {
   #controller: AbortController | undefined;
   #unwatch: (() => void) | undefined;
 
-  constructor(peer: Uint8Array, output: CallOutput, timeoutMs: number | undefined, clock: Clock) {
+  constructor(
+    peer: Uint8Array,
+    headers: IncomingHttpHeaders,
+    output: CallOutput,
+    timeoutMs: number | undefined,
+    clock: Clock,
+  ) {
     this.peer = peer;
+    this.#headers = headers;
     this.#output = output;
     this.#clock = clock;
     this.#deadlineAt = timeoutMs === undefined ? undefined : clock.elapsed() + timeoutMs;
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
   }
 
   signal(): AbortSignal {

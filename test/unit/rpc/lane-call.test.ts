@@ -8,7 +8,7 @@ const PEER = Uint8Array.of(1);
 function makeCall(timeoutMs?: number) {
   const clock = new FakeClock();
   const output = Object.assign(new EventEmitter(), { destroyed: false });
-  const call = new LaneCall(PEER, output as unknown as CallOutput, timeoutMs, clock);
+  const call = new LaneCall(PEER, {}, output as unknown as CallOutput, timeoutMs, clock);
   return { call, clock, output };
 }
 

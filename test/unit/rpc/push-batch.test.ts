@@ -67,7 +67,7 @@ class Rig {
 
   /** What the handler returns: an answer, or the promise of one. */
   call(request: Request) {
-    const call = { peer: PEER, signal: () => this.caller.signal };
+    const call = { peer: PEER, header: () => undefined, signal: () => this.caller.signal };
     return this.#handle(create(PushBatchRequestSchema, request), call);
   }
 
