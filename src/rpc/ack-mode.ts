@@ -2,6 +2,7 @@
 import { AckMode } from "../../gen/stats/v1/stats_pb.js";
 import type { FieldViolation } from "../ingest/admission.js";
 import { durableTimeout, toConnectError } from "./errors.js";
+import type { CallContext } from "./unary-method.js";
 
 /** A caller without a deadline waits no longer than this for durability, in milliseconds. */
 const DURABLE_TIMEOUT_MS = 30_000;
@@ -22,27 +23,24 @@ export function ackModeFault(ack: AckMode): FieldViolation | undefined {
  *
  * @throws ConnectError when the caller's time or ours is over before, or the service stops
  */
-export async function whenDurable<T>(settled: Promise<unknown>, signal: AbortSignal, answer: T): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  let onAbort: (() => void) | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    onAbort = () => reject(durableTimeout());
-    if (signal.aborted) {
-      onAbort();
-      return;
-    }
-    timer = setTimeout(onAbort, DURABLE_TIMEOUT_MS);
-    signal.addEventListener("abort", onAbort, { once: true });
+export function whenDurable<T>(settled: Promise<unknown>, call: CallContext, answer: T): Promise<T> {
+  // One promise, and no AbortSignal: a thousand calls may wait at a time, and be answered at once.
+  return new Promise((resolve, reject) => {
+    const giveUp = () => {
+      clearTimeout(timer);
+      reject(durableTimeout());
+    };
+    const timer = setTimeout(giveUp, DURABLE_TIMEOUT_MS);
+    call.onAbandoned(giveUp);
+    settled.then(
+      () => {
+        clearTimeout(timer);
+        resolve(answer);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(toConnectError(error) ?? (error as Error));
+      },
+    );
   });
-  try {
-    await Promise.race([settled, timeout]);
-    return answer;
-  } catch (error) {
-    throw toConnectError(error) ?? error;
-  } finally {
-    clearTimeout(timer);
-    if (onAbort !== undefined) {
-      signal.removeEventListener("abort", onAbort);
-    }
-  }
 }

@@ -46,7 +46,7 @@ export function createPushBatchHandler(
       requireSound(events.length, ack, deps.batchMaxEvents);
       const intake = new Intake(deps, call.peer);
       const response = allOrNothing ? intake.takeAll(events) : intake.takeEach(events);
-      return ack === AckMode.DURABLE ? whenDurable(intake.settled(), call.signal(), response) : response;
+      return ack === AckMode.DURABLE ? whenDurable(intake.settled(), call, response) : response;
     } catch (error) {
       throw toConnectError(error) ?? error;
     }

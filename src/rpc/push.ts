@@ -30,7 +30,7 @@ export function createPushHandler({
   return (request, call) => {
     try {
       const batch = flusher.push(admission.admit(request, call.peer, ackModeFault(request.ack)));
-      return request.ack === AckMode.DURABLE ? whenDurable(flusher.durable(batch), call.signal(), {}) : {};
+      return request.ack === AckMode.DURABLE ? whenDurable(flusher.durable(batch), call, {}) : {};
     } catch (error) {
       throw toConnectError(error) ?? error;
     }

@@ -10,10 +10,10 @@ export interface CallContext {
   /** A header of the request, by its name in lower case; values that came apart are joined with ", ". */
   header(name: string): string | undefined;
   /**
-   * Aborts at the caller's deadline, and when the caller leaves before it has its answer; may have done so already.
-   * Made when it is first asked for: a handler that does not wait costs none.
+   * For a handler that waits, once: calls `listener` at the caller's deadline, and when the caller leaves before it
+   * has its answer; at once if that has happened.
    */
-  signal(): AbortSignal;
+  onAbandoned(listener: () => void): void;
 }
 
 /** Answers one call. A plain value is sent at once; what it throws becomes an error as connect's handlers have it. */
@@ -68,7 +68,15 @@ export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryM
     handle(request, {
       peer: context.values.get(peerKey),
       header: (name) => context.requestHeader.get(name) ?? undefined,
-      signal: () => context.signal,
+      onAbandoned: (listener) => whenAborted(context.signal, listener),
     }),
   );
+}
+
+function whenAborted(signal: AbortSignal, listener: () => void): void {
+  if (signal.aborted) {
+    listener();
+  } else {
+    signal.addEventListener("abort", listener, { once: true });
+  }
 }

@@ -1,7 +1,6 @@
 /** One call on the fast lane as its handler sees it; it never reads or writes a message. */
 import type { ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import { Code, ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../../clock.js";
 import type { CallContext } from "../unary-method.js";
 
@@ -16,8 +15,9 @@ export class LaneCall implements CallContext {
   readonly #clock: Clock;
   /** By {@link Clock.elapsed}. */
   readonly #deadlineAt: number | undefined;
-  #controller: AbortController | undefined;
-  #unwatch: (() => void) | undefined;
+  /** Set while the handler waits. */
+  #onAbandoned: (() => void) | undefined;
+  #cancelTimer: (() => void) | undefined;
 
   constructor(
     peer: Uint8Array,
@@ -38,45 +38,29 @@ export class LaneCall implements CallContext {
     return Array.isArray(value) ? value.join(", ") : value;
   }
 
-  signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      this.#watch(this.#controller);
-    }
-    return this.#controller.signal;
-  }
-
-  /** The handler is done: nothing aborts the signal any more. */
-  end(): void {
-    this.#unwatch?.();
-  }
-
-  #watch(controller: AbortController): void {
+  onAbandoned(listener: () => void): void {
     const leftMs = this.#deadlineAt === undefined ? undefined : this.#deadlineAt - this.#clock.elapsed();
-    if (this.#output.destroyed) {
-      controller.abort(callerHasLeft());
-    } else if (leftMs !== undefined && leftMs <= 0) {
-      controller.abort(timeIsOver());
-    } else {
-      const onTimeout = () => controller.abort(timeIsOver());
-      const cancelTimer = leftMs === undefined ? undefined : this.#clock.schedule(leftMs, onTimeout);
-      const onClose = () => {
-        cancelTimer?.();
-        controller.abort(callerHasLeft());
-      };
-      this.#output.once("close", onClose);
-      this.#unwatch = () => {
-        cancelTimer?.();
-        this.#output.off("close", onClose);
-      };
+    if (this.#output.destroyed || (leftMs !== undefined && leftMs <= 0)) {
+      listener();
+      return;
+    }
+    this.#onAbandoned = listener;
+    // Nobody takes this listener off: an output is of one call, and closes after its answer, too.
+    this.#output.on("close", () => this.#abandon());
+    if (leftMs !== undefined) {
+      this.#cancelTimer = this.#clock.schedule(leftMs, () => this.#abandon());
     }
   }
-}
 
-function timeIsOver(): ConnectError {
-  return new ConnectError("the operation timed out", Code.DeadlineExceeded);
-}
+  /** The handler is done: it is told nothing any more. */
+  end(): void {
+    this.#onAbandoned = undefined;
+    this.#cancelTimer?.();
+  }
 
-function callerHasLeft(): ConnectError {
-  return new ConnectError("the caller has left", Code.Canceled);
+  #abandon(): void {
+    const listener = this.#onAbandoned;
+    this.end();
+    listener?.();
+  }
 }

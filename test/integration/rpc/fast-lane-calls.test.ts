@@ -168,7 +168,7 @@ describe.each(PROTOCOLS)("a call by %s", (protocol) => {
     const aborted = makeGate();
     const answered = makeGate();
     const wait = async (_request: unknown, call: CallContext) => {
-      call.signal().addEventListener("abort", aborted.open);
+      call.onAbandoned(aborted.open);
       begun.open();
       await aborted.opened;
       setImmediate(answered.open);

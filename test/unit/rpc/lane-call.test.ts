@@ -1,5 +1,4 @@
 import { EventEmitter } from "node:events";
-import { Code, ConnectError } from "@connectrpc/connect";
 import { type CallOutput, LaneCall } from "../../../src/rpc/fast-lane/lane-call.js";
 import { FakeClock } from "../../support/fake-clock.js";
 
@@ -9,62 +8,55 @@ function makeCall(timeoutMs?: number) {
   const clock = new FakeClock();
   const output = Object.assign(new EventEmitter(), { destroyed: false });
   const call = new LaneCall(PEER, {}, output as unknown as CallOutput, timeoutMs, clock);
-  return { call, clock, output };
+  let abandoned = 0;
+  const wait = () => call.onAbandoned(() => (abandoned += 1));
+  return { call, clock, output, wait, abandoned: () => abandoned };
 }
 
-function codeOf(signal: AbortSignal): Code {
-  return ConnectError.from(signal.reason).code;
-}
-
-test("a call that nobody asks for its signal has neither timer nor listener", () => {
+test("a call whose handler does not wait has neither timer nor listener", () => {
   const { clock, output } = makeCall(1000);
   expect(clock.pendingTimers).toBe(0);
   expect(output.listenerCount("close")).toBe(0);
 });
 
-test("the signal is one and the same", () => {
-  const { call } = makeCall();
-  expect(call.signal()).toBe(call.signal());
-});
-
-test("the time runs from the start of the call, not from the first look at the signal", async () => {
-  const { call, clock } = makeCall(1000);
+test("the time runs from the start of the call, not from the start of the wait", async () => {
+  const { clock, wait, abandoned } = makeCall(1000);
   await clock.advance(600);
-  const signal = call.signal();
+  wait();
   await clock.advance(399);
-  expect(signal.aborted).toBe(false);
+  expect(abandoned()).toBe(0);
   await clock.advance(1);
-  expect(codeOf(signal)).toBe(Code.DeadlineExceeded);
+  expect(abandoned()).toBe(1);
 });
 
-test.each([0, 500])(
-  "the signal has aborted when the time was over before it was asked for (%d ms)",
-  async (ms) => {
-    const { call, clock } = makeCall(ms);
-    await clock.advance(ms);
-    expect(codeOf(call.signal())).toBe(Code.DeadlineExceeded);
-  },
-);
+test.each([0, 500])("a wait that starts when the time is over (%d ms) is told so at once", async (ms) => {
+  const { clock, wait, abandoned } = makeCall(ms);
+  await clock.advance(ms);
+  wait();
+  expect(abandoned()).toBe(1);
+});
 
-test("the signal aborts when the caller leaves, and the timer goes", () => {
-  const { call, clock, output } = makeCall(1000);
-  const signal = call.signal();
+test("a wait is told that the caller has left, once, and the timer goes", async () => {
+  const { clock, output, wait, abandoned } = makeCall(1000);
+  wait();
   output.emit("close");
-  expect(codeOf(signal)).toBe(Code.Canceled);
   expect(clock.pendingTimers).toBe(0);
+  output.emit("close");
+  expect(abandoned()).toBe(1);
 });
 
-test("the signal has aborted when the caller has left before it was asked for", () => {
-  const { call, output } = makeCall(1000);
+test("a wait that starts when the caller has left is told so at once", () => {
+  const { output, wait, abandoned } = makeCall(1000);
   output.destroyed = true;
-  expect(codeOf(call.signal())).toBe(Code.Canceled);
+  wait();
+  expect(abandoned()).toBe(1);
 });
 
-test("an ended call leaves nothing behind, and does not abort", async () => {
-  const { call, clock, output } = makeCall(1000);
-  const signal = call.signal();
+test("an ended call keeps no timer, and its handler is told nothing any more", () => {
+  const { call, clock, output, wait, abandoned } = makeCall(1000);
+  wait();
   call.end();
   expect(clock.pendingTimers).toBe(0);
-  expect(output.listenerCount("close")).toBe(0);
-  expect(signal.aborted).toBe(false);
+  output.emit("close");
+  expect(abandoned()).toBe(0);
 });

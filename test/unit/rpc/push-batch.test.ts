@@ -67,7 +67,11 @@ class Rig {
 
   /** What the handler returns: an answer, or the promise of one. */
   call(request: Request) {
-    const call = { peer: PEER, header: () => undefined, signal: () => this.caller.signal };
+    const call = {
+      peer: PEER,
+      header: () => undefined,
+      onAbandoned: (listener: () => void) => this.caller.signal.addEventListener("abort", listener),
+    };
     return this.#handle(create(PushBatchRequestSchema, request), call);
   }
 
