@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import * as uuid from "uuid";
 import { EventIds, type FillRandom, parseEventId } from "../../../src/ingest/event-id.js";
 import { formatUuid, ID_BYTES, uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
 import { anyUuidv7, characterOf } from "../../support/arbitraries.js";
@@ -53,6 +54,19 @@ describe("EventIds", () => {
         expect(uuidv7TimeMs(id)).toBe(timeMs);
       }),
     );
+  });
+
+  it("makes what the uuid package takes for UUIDs of version 7, in its order", () => {
+    const ids = new Ids();
+    const texts = Array.from({ length: 1_000 }, (_, i) => {
+      ids.nowMs += i % 3;
+      return formatUuid(ids.next());
+    });
+    for (const text of texts) {
+      expect(uuid.validate(text)).toBe(true);
+      expect(uuid.version(text)).toBe(7);
+    }
+    expect(texts.toSorted()).toEqual(texts);
   });
 
   it("lays out time, version, counter, variant, counter, random bits", () => {
@@ -150,6 +164,18 @@ describe("parseEventId", () => {
       const id = formatUuid(ids.next());
       expect(parse(id)).toBe(id);
     }
+  });
+
+  it("reads the ids that the uuid package makes, into the same bytes", () => {
+    const id = new Uint8Array(ID_BYTES);
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2 ** 48 - 1 }), (msecs) => {
+        const text = uuid.v7({ msecs });
+        expect(parseEventId(text, id)).toBe(true);
+        expect(id).toEqual(uuid.parse(text));
+        expect(uuidv7TimeMs(id)).toBe(msecs);
+      }),
+    );
   });
 
   it("refuses UUIDs of other versions and variants", () => {
