@@ -1,11 +1,12 @@
 /** Makes the load: wrk for HTTP/1.1, h2load for HTTP/2, and counts what was answered OK; it knows no contender. */
 import { execFile } from "node:child_process";
-import { writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { AckMode, PushRequestSchema } from "../../gen/stats/v1/stats_pb.js";
 import type { Protocol } from "./check-call.js";
+import { percentile } from "./statistics.js";
 
 const PUSH_PATH = "/stats.v1.StatsService/Push";
 const EVENT = { property: "news", section: 3, id: 42 };
@@ -133,14 +134,45 @@ async function runWrk(target: Target, load: Load, seconds: number): Promise<Load
   };
 }
 
-/** Makes that many calls over HTTP/2, all of which have been answered when it resolves. */
-export async function makeCalls(target: Target, load: Load, calls: number): Promise<LoadResult> {
+/**
+ * Warms the target up, and makes calls over HTTP/2 at a steady rate for `seconds`, however fast they are answered: the
+ * p99 is then that of a service with time to spare, not of a queue that the generator keeps full.
+ */
+export async function makeSteadyLoad(
+  target: Target,
+  load: Load,
+  { perSecond, seconds }: { perSecond: number; seconds: number },
+): Promise<LoadResult> {
+  const warmUp = await makeCalls(target, load, FIRST_CALLS);
+  const log = join(target.directory, "calls.tsv");
+  // h2load adds to a log that is there.
+  await rm(log, { force: true });
+  const pace = ["--rps", String(perSecond / load.connections), "--log-file", log];
+  const result = await makeCalls(target, load, perSecond * seconds, pace);
+  // A line a call: when it started, its status, and how long it took, in microseconds.
+  const lines = (await readFile(log, "utf8")).trimEnd().split("\n");
+  const p99Us = percentile(
+    lines.map((line) => Number(line.split("\t")[2])),
+    0.99,
+  );
+  return { ...result, oks: warmUp.oks + result.oks, p99Ms: p99Us / 1e3 };
+}
+
+/**
+ * Makes that many calls over HTTP/2, all of which have been answered when it resolves. `more` are options for h2load.
+ */
+export async function makeCalls(
+  target: Target,
+  load: Load,
+  calls: number,
+  more: readonly string[] = [],
+): Promise<LoadResult> {
   const body = join(target.directory, "body");
   await writeFile(body, http2Body(load));
   const options = `-t 1 -c ${load.connections} -m ${load.streams} -n ${calls}`;
   const headers = http2Headers(load).flatMap((header) => ["-H", header]);
   const url = `http://127.0.0.1:${target.port}${PUSH_PATH}`;
-  const output = await runTool("h2load", [...options.split(" "), "-d", body, ...headers, url]);
+  const output = await runTool("h2load", [...options.split(" "), ...more, "-d", body, ...headers, url]);
   const perSecond = Number(/finished in .*, ([\d.]+) req\/s/.exec(output)?.[1]);
   const oks = Number(/status codes: (\d+) 2xx/.exec(output)?.[1]);
   const succeeded = Number(/(\d+) succeeded/.exec(output)?.[1]);

@@ -5,7 +5,7 @@ import { type BenchProcess, type LogLine, startProcess } from "./bench-process.j
 import { countRows, emptyTable, timePsql, verifyRows, writeCopyFile } from "./bulk-rows.js";
 import { checkCall } from "./check-call.js";
 import type { BenchDatabase } from "./database.js";
-import { type Load, type LoadResult, makeLoad } from "./load.js";
+import { type Load, type LoadResult, makeLoad, makeSteadyLoad } from "./load.js";
 import { CALL_EVENTS, encodeBatches, timeBatches } from "./push-batch-load.js";
 import { startService } from "./service.js";
 
@@ -48,6 +48,8 @@ export interface PushOptions {
   readonly name: string;
   readonly start: Start;
   readonly load: Load;
+  /** Calls per second, for a load that has HTTP/2. Default: as many as are answered. */
+  readonly pace?: number;
   readonly books: Bookkeeping;
 }
 
@@ -62,7 +64,7 @@ export function contender(name: string, environment: Readonly<Record<string, str
 export const service: Start = ({ database }) => startService({ DATABASE_URL: database.url });
 
 /** Calls of Push per second. */
-export function pushCalls({ name, start, load, books }: PushOptions): Measurement {
+export function pushCalls({ name, start, load, pace, books }: PushOptions): Measurement {
   return {
     name,
     unit: "calls/s",
@@ -71,7 +73,11 @@ export function pushCalls({ name, start, load, books }: PushOptions): Measuremen
       await emptyTable(pool);
       const { last, result } = await during(await start(context), async ({ port }) => {
         await checkCall(port, load.protocol);
-        return makeLoad({ port, directory: context.directory }, load, context.seconds);
+        const target = { port, directory: context.directory };
+        const { seconds } = context;
+        return pace === undefined
+          ? makeLoad(target, load, seconds)
+          : makeSteadyLoad(target, load, { perSecond: pace, seconds });
       });
       const { perSecond: value, p99Ms } = result;
       const oks = result.oks + 1;
