@@ -32,6 +32,10 @@ interface AppliedMigration {
 /** Serialises services that start at the same time. Any number will do, as long as it never changes. */
 const ADVISORY_LOCK_KEY = 7_305_806_211;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** Longest wait for a service that is migrating the same database, and for each lock that a migration takes. */
+const LOCK_TIMEOUT_MS = 10_000;
+/** What PostgreSQL's answer may take on top of that; later, the connection counts as broken. */
+const ANSWER_MARGIN_MS = 5_000;
 const FILE_PATTERN = /^(\d{4})_[a-z0-9_]+\.sql$/;
 
 // IF NOT EXISTS alone would ask for the right to create, which a service whose operator migrates by hand lacks.
@@ -50,14 +54,22 @@ export interface MigrateOptions {
   /** Folder with the SQL files. */
   readonly directory: string;
   readonly logger: Logger;
+  /** Default: {@link LOCK_TIMEOUT_MS}. */
+  readonly lockTimeoutMs?: number;
 }
 
 /**
  * Applies what is missing, each file in a transaction of its own, and returns the names of the files applied.
  *
- * @throws MigrationError when the database is newer than this version, or a file was changed after it was applied
+ * @throws MigrationError when the database is newer than this version, or a file was changed after it was applied;
+ *   PostgreSQL's error, a transient one, when a lock is not to be had in time
  */
-export async function migrate({ url, directory, logger }: MigrateOptions): Promise<string[]> {
+export async function migrate({
+  url,
+  directory,
+  logger,
+  lockTimeoutMs = LOCK_TIMEOUT_MS,
+}: MigrateOptions): Promise<string[]> {
   const migrations = await readMigrations(directory);
   // A connection of its own: a migration may take longer than the pool lets a statement run, and ending the
   // session is the sure way to give the lock back.
@@ -71,7 +83,7 @@ export async function migrate({ url, directory, logger }: MigrateOptions): Promi
   client.on("error", () => undefined);
   try {
     await client.connect();
-    await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK_KEY]);
+    await lock(client, lockTimeoutMs);
     const missing = await missingMigrations(client, migrations);
     for (const migration of missing) {
       await apply(client, migration);
@@ -81,6 +93,17 @@ export async function migrate({ url, directory, logger }: MigrateOptions): Promi
   } finally {
     await client.end();
   }
+}
+
+/** Keeps other services from migrating until the session ends. */
+async function lock(client: Client, timeoutMs: number): Promise<void> {
+  await client.query(`SET lock_timeout = ${timeoutMs}`);
+  const query = {
+    text: "SELECT pg_advisory_lock($1)",
+    values: [ADVISORY_LOCK_KEY],
+    query_timeout: timeoutMs + ANSWER_MARGIN_MS,
+  };
+  await client.query(query);
 }
 
 async function missingMigrations(client: Client, migrations: readonly Migration[]): Promise<Migration[]> {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { migrationsDirectory } from "../../../src/package-info.js";
 import { MigrationError, migrate } from "../../../src/postgres/migrate.js";
+import { classifyFault } from "../../../src/postgres/sqlstate.js";
 import { createTestDatabase, type TestDatabase } from "../../support/database.js";
 import { createRole, lockWaiters, openTransaction } from "../../support/stats-database.js";
 
@@ -26,8 +27,8 @@ async function write(files: Record<string, string>): Promise<void> {
   }
 }
 
-function run({ url = database.url, from = directory } = {}): Promise<string[]> {
-  return migrate({ url, directory: from, logger: pino({ level: "silent" }) });
+function run({ url = database.url, from = directory, lockTimeoutMs = 60_000 } = {}): Promise<string[]> {
+  return migrate({ url, directory: from, lockTimeoutMs, logger: pino({ level: "silent" }) });
 }
 
 async function failureOf(migration: Promise<unknown>): Promise<string> {
@@ -121,6 +122,16 @@ describe("migrate", () => {
     await lockWaiters(database.pool, 2);
     await holder[Symbol.asyncDispose]();
     expect(await Promise.all([first, second])).toEqual([["0001_slow.sql"], []]);
+  });
+
+  it("does not wait for a lock for ever, and does all of it the next time", async () => {
+    await write({ "0001_slow.sql": "CREATE TABLE slow (); SELECT pg_advisory_xact_lock(1);" });
+    {
+      await using _holder = await openTransaction(database.pool, "SELECT pg_advisory_xact_lock(1)");
+      const error: unknown = await run({ lockTimeoutMs: 100 }).catch((reason: unknown) => reason);
+      expect(classifyFault(error)).toBe("transient");
+    }
+    expect(await run({ lockTimeoutMs: 100 })).toEqual(["0001_slow.sql"]);
   });
 
   it("lets the next one go on when one is killed in the middle", async () => {
