@@ -401,6 +401,13 @@ describe("PostgresSink, when it does not know the fault", () => {
     expect(await write(rows, { attempt: 7 })).toEqual({ inserted: 6, duplicates: 4, dead: 0 });
   });
 
+  it("blames a row that is alone in its batch: it would keep all others from being written", async () => {
+    await raise("P0001");
+    const rows = spoil(rowsAt(NOW, 1), 0);
+    await failureOf(write(rows, { attempt: 5 }), "unknown");
+    expect(await write(rows, { attempt: 6 })).toEqual({ inserted: 0, duplicates: 0, dead: 1 });
+  });
+
   it("blames the rows when it is half of the batch", async () => {
     await raise("P0001");
     const rows = spoil(rowsAt(NOW, 10), 0, 2, 4, 6, 8);
