@@ -4,6 +4,7 @@ import type { Command, CommandLine, CommandOption } from "./commands/command.js"
 import { deadCommands } from "./commands/dead.js";
 import { migrateCommand } from "./commands/migrate.js";
 import { serveCommand } from "./commands/serve.js";
+import { tokenCommands } from "./commands/token.js";
 import { ConfigError, loadConfig, settingDocs } from "./config.js";
 import { defaultDataDir } from "./data-dir.js";
 import { messageOf } from "./error-message.js";
@@ -22,6 +23,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     description: "bring the database at DATABASE_URL to this version's schema",
   },
   ...deadCommands,
+  ...tokenCommands,
 };
 
 /** Options of every command. */

@@ -2,6 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Caller } from "../../auth/caller.js";
 import type { Clock } from "../../clock.js";
 import type { CallContext } from "../unary-method.js";
 
@@ -11,6 +12,7 @@ export type CallOutput = ServerResponse | ServerHttp2Stream;
 /** A call's context. Make it when the header has come: the caller's time runs from then. */
 export class LaneCall implements CallContext {
   readonly peer: Uint8Array;
+  caller: Caller | undefined;
   readonly #headers: IncomingHttpHeaders;
   readonly #output: CallOutput;
   readonly #clock: Clock;
