@@ -5,8 +5,11 @@ const ID_BYTES = 8;
 const SECRET_BYTES = 32;
 /** `<id>.<secret>`: 16 hexadecimal digits, and 256 random bits in base64url. */
 const TOKEN_PATTERN = /^([0-9a-f]{16})\.([\w-]{43})$/;
-/** RFC 6750, section 2.1. The scheme's name is not sensitive to case. */
-const BEARER_PATTERN = /^bearer +(\S+)$/i;
+/**
+ * RFC 6750, section 2.1. The scheme's name is not sensitive to case. It allows more blanks than one; we do not, so that
+ * there are few headers for one token, and all of them short.
+ */
+const BEARER_PATTERN = /^bearer (\S+)$/i;
 
 /** What a token's id looks like. */
 export const TOKEN_ID_PATTERN = /^[0-9a-f]{16}$/;

@@ -24,6 +24,7 @@ describe("a token", () => {
       `Basic ${text}`,
       `Bearer ${text}=`,
       `Bearer ${text} `,
+      `Bearer  ${text}`,
       `Bearer ${text}, Bearer ${text}`,
       `Bearer ${text.slice(1)}`,
       `Bearer ${text.slice(0, -1)}`,
