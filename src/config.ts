@@ -50,7 +50,7 @@ const settings = z
       .describe("Address that the RPC and admin ports listen on; 0.0.0.0 for all."),
     port: wholeNumber(0, PORT_MAX)
       .prefault("3000")
-      .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2 cleartext. 0: any free one."),
+      .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
       .describe("Port for /healthz and /readyz. 0: any free one."),
@@ -99,6 +99,36 @@ const settings = z
       .describe(
         "Time between reporting not ready and closing the port, for load balancers, in milliseconds.",
       ),
+    authTokensFile: z
+      .string()
+      .transform((path) => resolve(path))
+      .optional()
+      .describe(
+        "File of the bearer tokens that callers must have; see `token create`. Read again on SIGHUP. Absent: anyone may call.",
+      ),
+    tlsCertFile: z
+      .string()
+      .transform((path) => resolve(path))
+      .optional()
+      .describe(
+        "Certificate chain of the RPC port, in PEM. Read again when it changes, and on SIGHUP. Absent: no TLS.",
+      ),
+    tlsKeyFile: z
+      .string()
+      .transform((path) => resolve(path))
+      .optional()
+      .describe("Private key of TLS_CERT_FILE, in PEM, not encrypted."),
+    tlsClientCaFile: z
+      .string()
+      .transform((path) => resolve(path))
+      .optional()
+      .describe(
+        "CA certificates, in PEM: only clients with a certificate from one of them may connect (mutual TLS).",
+      ),
+    reflection: z
+      .enum(["on", "off"], "must be on or off")
+      .prefault("on")
+      .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl: on, off."),
     properties: z
       .string()
       .transform((list) => list.split(",").map((name) => name.trim()))
@@ -124,6 +154,14 @@ const settings = z
     }
     if (config.spoolDir === config.dataDir) {
       fault("spoolDir", "must differ from DATA_DIR; a folder in it will do");
+    }
+    if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
+      const [absent, present] =
+        config.tlsCertFile === undefined ? ["tlsCertFile", "TLS_KEY_FILE"] : ["tlsKeyFile", "TLS_CERT_FILE"];
+      fault(absent, `is needed with ${present}`);
+    }
+    if (config.tlsClientCaFile !== undefined && config.tlsCertFile === undefined) {
+      fault("tlsClientCaFile", "needs TLS_CERT_FILE and TLS_KEY_FILE");
     }
     if (config.port !== 0 && config.port === config.adminPort) {
       fault("adminPort", "must differ from PORT");

@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import { type AwilixContainer, asClass, asFunction, asValue, createContainer, InjectionMode } from "awilix";
 import type { Pool } from "pg";
 import type { Logger } from "pino";
+import { TokenStore } from "./auth/token-store.js";
 import { type Clock, systemClock } from "./clock.js";
 import type { Config } from "./config.js";
 import { Admission } from "./ingest/admission.js";
@@ -18,6 +19,7 @@ import { migrate } from "./postgres/migrate.js";
 import { PartitionKeeper } from "./postgres/partition-keeper.js";
 import { closePool, createPool } from "./postgres/pool.js";
 import { Schema } from "./postgres/schema.js";
+import { authenticate } from "./rpc/authentication.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
@@ -25,6 +27,7 @@ import type { UnaryInterceptor } from "./rpc/unary-method.js";
 import { AdminServer } from "./server/admin-server.js";
 import { Health } from "./server/health.js";
 import { RpcServer } from "./server/rpc-server.js";
+import { TlsCertificates } from "./server/tls-certificates.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
 import { Spool } from "./sink/spool.js";
 
@@ -59,6 +62,10 @@ export interface Cradle {
   readonly spoolReplay: SpoolReplay | undefined;
   readonly readiness: Readiness;
   readonly partitionKeeper: PartitionKeeper;
+  /** undefined: anyone may call. */
+  readonly tokens: TokenStore | undefined;
+  /** undefined: no TLS. */
+  readonly tlsCertificates: TlsCertificates | undefined;
   /** Around each call of the API; the first is the outermost. */
   readonly interceptors: readonly UnaryInterceptor[];
   readonly rpcServer: RpcServer;
@@ -78,6 +85,9 @@ const jobs = {
   spoolReplay: asFunction(createSpoolReplay)
     .singleton()
     .disposer((replay) => replay?.close()),
+  tlsCertificates: asFunction(createTlsCertificates)
+    .singleton()
+    .disposer((certificates) => certificates?.close()),
 };
 
 /** Makes the container for a configuration. `disposeInReverse` ends what was resolved from it. */
@@ -118,7 +128,8 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     )
       .singleton()
       .disposer((readiness) => readiness.close()),
-    interceptors: asValue([]),
+    tokens: asFunction(createTokenStore).singleton(),
+    interceptors: asFunction(createInterceptors).singleton(),
     rpcServer: asFunction(createRpcServer)
       .singleton()
       .disposer((server) => server.drain(config.shutdownTimeoutMs)),
@@ -185,6 +196,22 @@ function createAdmission({ config, clock }: Cradle): Admission {
   });
 }
 
+function createTokenStore({ config, clock, logger }: Cradle): TokenStore | undefined {
+  const { authTokensFile: file } = config;
+  return file === undefined ? undefined : new TokenStore({ file, clock, logger });
+}
+
+function createTlsCertificates({ config, clock, logger }: Cradle): TlsCertificates | undefined {
+  const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsClientCaFile: clientCaFile } = config;
+  return certFile === undefined || keyFile === undefined
+    ? undefined
+    : new TlsCertificates({ certFile, keyFile, clientCaFile, clock, logger });
+}
+
+function createInterceptors({ tokens }: Cradle): UnaryInterceptor[] {
+  return tokens === undefined ? [] : [authenticate(tokens)];
+}
+
 function createRpcServer({
   config,
   admission,
@@ -192,6 +219,7 @@ function createRpcServer({
   interceptors,
   health,
   stopping,
+  tlsCertificates,
   logger,
 }: Cradle): RpcServer {
   const methods = createStatsMethods({
@@ -201,7 +229,12 @@ function createRpcServer({
     batchMaxEvents: config.batchMaxEvents,
   });
   const stock = createRpcDispatcher({
-    routes: createRoutes({ methods, health, stopping: stopping.signal }),
+    routes: createRoutes({
+      methods,
+      health,
+      hasReflection: config.reflection === "on",
+      stopping: stopping.signal,
+    }),
     logger,
   });
   return new RpcServer({
@@ -209,6 +242,7 @@ function createRpcServer({
     port: config.port,
     handler: stock,
     fastLane: createFastLane({ methods, stock, logger }),
+    tls: tlsCertificates,
     logger,
   });
 }

@@ -6,6 +6,7 @@ import { type Cradle, createServiceContainer, resolveJobs } from "./container.js
 import { disposeInReverse } from "./disposal.js";
 import { messageOf } from "./error-message.js";
 import type { LedgerEntry } from "./ingest/ledger.js";
+import { isLoopback } from "./server/exposure.js";
 import { countSpoolFiles } from "./sink/spool-recovery.js";
 
 /** Where the service can be reached. */
@@ -58,9 +59,25 @@ export class Service {
     return this.#stopped;
   }
 
+  /**
+   * Reads the tokens and certificates again. What cannot be used changes nothing, and is logged. Never rejects, and
+   * interrupts no call.
+   */
+  async reload(): Promise<void> {
+    if (this.#stopped !== undefined) {
+      return;
+    }
+    const { tokens, tlsCertificates } = this.#container.cradle;
+    if (tokens === undefined && tlsCertificates === undefined) {
+      this.#logger.info("nothing to reload: neither AUTH_TOKENS_FILE nor TLS_CERT_FILE is set");
+    }
+    await Promise.all([tokens?.reload(), tlsCertificates?.reload()]);
+  }
+
   /** The order in which parts are resolved here is that of start; its reverse is that of stop. */
   async #start(): Promise<ServiceAddress> {
     const { adminServer, health, embeddedPostgres } = this.#container.cradle;
+    await this.#unlessStopping(this.#loadCredentials());
     const admin = await this.#unlessStopping(adminServer.listen());
     await this.#unlessStopping(embeddedPostgres?.start());
     await this.#unlessStopping(this.#openSpool());
@@ -84,6 +101,20 @@ export class Service {
     const address = { host: rpc.host, port: rpc.port, adminPort: admin.port };
     this.#logger.info(address, "ready");
     return address;
+  }
+
+  /** First of all: they cost nothing to read, and there is no service with bad ones. */
+  async #loadCredentials(): Promise<void> {
+    const { tokens, tlsCertificates } = this.#container.cradle;
+    await tokens?.load();
+    await tlsCertificates?.load();
+    const { host, tlsClientCaFile } = this.#config;
+    if (!isLoopback(host) && tokens === undefined && tlsClientCaFile === undefined) {
+      this.#logger.warn(
+        { host },
+        "anyone who can reach HOST may push events: set AUTH_TOKENS_FILE to ask callers for a token",
+      );
+    }
   }
 
   /** What an earlier run left is in the books before anything is written. */

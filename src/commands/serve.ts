@@ -22,6 +22,7 @@ export async function serveCommand(config: Config): Promise<number> {
   logger.info({ version, node: process.version }, "starting");
   const service = new Service({ config, logger });
   const life = watchProcess(logger);
+  process.on("SIGHUP", () => void service.reload());
   await Promise.race([life.end, startFailure(service, life, logger)]);
   startWatchdog(config, logger);
   const { isBalanced } = await service.stop();

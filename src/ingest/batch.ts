@@ -36,6 +36,8 @@ export class Batch implements EncodedBatch {
   bytes = 0;
   /** How often it was given to the sink. */
   attempts = 0;
+  /** Bytes by the caller that they came from, as far as callers are told apart. */
+  readonly shares = new Map<string, number>();
 
   #tail: Uint8Array | undefined;
   #tailUsed = 0;
@@ -65,8 +67,8 @@ export class Batch implements EncodedBatch {
     this.#tailUsed = 0;
   }
 
-  /** Encodes an event. The caller has seen to it that {@link Batch.needsChunk} is false. */
-  append(event: AdmittedEvent): void {
+  /** Encodes an event, and returns its bytes. {@link Batch.needsChunk} must be false. */
+  append(event: AdmittedEvent): number {
     const start = this.#tailUsed;
     this.#tailUsed = writeTuple(
       this.#tail as Uint8Array,
@@ -77,8 +79,10 @@ export class Batch implements EncodedBatch {
       event.itemId,
       event.inet,
     );
-    this.bytes += this.#tailUsed - start;
+    const bytes = this.#tailUsed - start;
+    this.bytes += bytes;
     this.rows += 1;
+    return bytes;
   }
 
   /** Fixes the content; {@link Batch.chunks} is complete from here on. */

@@ -4,6 +4,7 @@
  */
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
 import { type AdmittedEvent, Batch } from "./batch.js";
+import { FairShare } from "./fair-share.js";
 
 /** Large enough that a COPY message costs little, small enough that a lone event does not hold much. */
 const CHUNK_MAX_BYTES = 64 * 1024;
@@ -36,6 +37,7 @@ export class EventQueue {
   readonly #chunksMax: number;
   readonly #spare: Uint8Array[] = [];
   readonly #sealed: Batch[] = [];
+  readonly #shares = new FairShare();
   #open = new Batch();
   #chunksInUse = 0;
   #rows = 0;
@@ -81,24 +83,33 @@ export class EventQueue {
     return this.#open.hasWaiters || this.#sealed.some((batch) => batch.hasWaiters);
   }
 
+  /** Whether an event of the caller would leave the others their share; there may be no room for it all the same. */
+  allows(caller: string): boolean {
+    return this.#shares.allows(caller, this.maxBytes - this.bytes);
+  }
+
+  /** The same for that many events, however large they are; others may be allowed, too. */
+  allowsMany(rows: number, caller: string): boolean {
+    const freeBytes = (this.#chunksMax - this.#chunksInUse - this.#chunksForMany(rows)) * this.#chunkBytes;
+    return this.#shares.allows(caller, freeBytes, (rows - 1) * TUPLE_MAX_BYTES);
+  }
+
   /** True when that many events fit, however large they are; others may fit, too. */
   hasRoomFor(rows: number): boolean {
-    const first = Math.min(rows, this.#flushMaxRows - this.#open.rows);
-    const fullBatches = Math.floor((rows - first) / this.#flushMaxRows);
-    const chunks =
-      this.#chunksFor(first) +
-      fullBatches * this.#chunksFor(this.#flushMaxRows) +
-      this.#chunksFor(rows - first - fullBatches * this.#flushMaxRows);
-    return this.#chunksInUse + chunks <= this.#chunksMax;
+    return this.#chunksInUse + this.#chunksForMany(rows) <= this.#chunksMax;
   }
 
   /** Encodes an event and returns the batch that holds it; undefined when there is no room for it. */
-  append(event: AdmittedEvent): Batch | undefined {
+  append(event: AdmittedEvent, caller?: string): Batch | undefined {
     const batch = this.#open;
     if (batch.needsChunk && !this.#extend(batch)) {
       return undefined;
     }
-    batch.append(event);
+    const bytes = batch.append(event);
+    if (caller !== undefined) {
+      batch.shares.set(caller, (batch.shares.get(caller) ?? 0) + bytes);
+      this.#shares.add(caller, bytes);
+    }
     this.#rows += 1;
     if (batch.rows >= this.#flushMaxRows) {
       this.seal();
@@ -128,12 +139,24 @@ export class EventQueue {
   /** Forgets a batch whose rows have all ended, and reuses its memory. */
   release(batch: Batch): void {
     this.#rows -= batch.rows;
+    this.#shares.release(batch.shares);
     for (const chunk of batch.takeChunks()) {
       this.#chunksInUse -= 1;
       if (this.#spare.length < SPARE_CHUNKS_MAX) {
         this.#spare.push(chunk);
       }
     }
+  }
+
+  /** Most chunks that the next `rows` rows need, beside those in use. */
+  #chunksForMany(rows: number): number {
+    const first = Math.min(rows, this.#flushMaxRows - this.#open.rows);
+    const fullBatches = Math.floor((rows - first) / this.#flushMaxRows);
+    return (
+      this.#chunksFor(first) +
+      fullBatches * this.#chunksFor(this.#flushMaxRows) +
+      this.#chunksFor(rows - first - fullBatches * this.#flushMaxRows)
+    );
   }
 
   /** Most chunks that this many rows of one batch need. */

@@ -31,9 +31,16 @@ export class QueueFullError extends Error {
   /** When to try again, in milliseconds. */
   readonly retryAfterMs: number;
 
-  constructor(retryAfterMs: number) {
-    super("the queue is full");
+  constructor(retryAfterMs: number, message = "the queue is full") {
+    super(message);
     this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The caller has its share of the room; others still find some. The event was not taken. */
+export class FairShareError extends QueueFullError {
+  constructor(retryAfterMs: number) {
+    super(retryAfterMs, "the caller's share of the queue is full");
   }
 }
 
@@ -85,19 +92,21 @@ export class Flusher {
 
   /**
    * Takes an event. When this returns, the event is in the queue; await {@link Flusher.durable} of the returned
-   * batch to know that it is on stable storage.
+   * batch to know that it is on stable storage. Callers that have a name share the room fairly.
    *
-   * @throws QueueFullError, IntakeClosedError
+   * @throws QueueFullError, FairShareError, IntakeClosedError
    */
-  push(event: AdmittedEvent): Batch {
+  push(event: AdmittedEvent, caller?: string): Batch {
     // Check and append are one synchronous step: no drain can come in between.
     if (this.#state !== "running") {
       throw new IntakeClosedError();
     }
-    const batch = this.#queue.append(event);
+    if (caller !== undefined && !this.#queue.allows(caller)) {
+      throw this.#refusal(FairShareError);
+    }
+    const batch = this.#queue.append(event, caller);
     if (batch === undefined) {
-      this.#sealBecauseFull();
-      throw new QueueFullError(this.retryAfterMs());
+      throw this.#refusal(QueueFullError);
     }
     this.#ledger.accepted += 1;
     if (batch !== this.#queue.open) {
@@ -107,17 +116,19 @@ export class Flusher {
   }
 
   /**
-   * Sees to it that the next `rows` pushes, before anything else happens, find room.
+   * Sees to it that the next `rows` pushes of the caller, before anything else happens, find room.
    *
-   * @throws QueueFullError, IntakeClosedError
+   * @throws QueueFullError, FairShareError, IntakeClosedError
    */
-  requireRoom(rows: number): void {
+  requireRoom(rows: number, caller?: string): void {
     if (this.#state !== "running") {
       throw new IntakeClosedError();
     }
     if (!this.#queue.hasRoomFor(rows)) {
-      this.#sealBecauseFull();
-      throw new QueueFullError(this.retryAfterMs());
+      throw this.#refusal(QueueFullError);
+    }
+    if (caller !== undefined && !this.#queue.allowsMany(rows, caller)) {
+      throw this.#refusal(FairShareError);
     }
   }
 
@@ -279,11 +290,12 @@ export class Flusher {
   }
 
   /** The open batch may fill the memory before it has its rows: then it leaves without them. */
-  #sealBecauseFull(): void {
+  #refusal(Refusal: new (retryAfterMs: number) => QueueFullError): QueueFullError {
     if (!this.#queue.hasSealed) {
       this.#queue.seal();
       this.#waker.wake();
     }
+    return new Refusal(this.retryAfterMs());
   }
 
   /** Milliseconds until something is to be done that no wake-up announces. */

@@ -6,7 +6,8 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/go
 import { RejectionReason, type RejectionSchema } from "../../gen/stats/v1/stats_pb.js";
 import { type FieldViolation, InvalidEventError } from "../ingest/admission.js";
 import { BatchAbandonedError } from "../ingest/batch.js";
-import { IntakeClosedError, QueueFullError } from "../ingest/flusher.js";
+import { FairShareError, IntakeClosedError, QueueFullError } from "../ingest/flusher.js";
+import { PROPERTY_DENIED, PropertyDeniedError } from "./permission.js";
 
 /** `domain` of google.rpc.ErrorInfo: who gives the reasons their meaning. */
 const ERROR_DOMAIN = "stats.v1";
@@ -19,12 +20,18 @@ export function toConnectError(error: unknown): ConnectError | undefined {
   if (error instanceof InvalidEventError) {
     return new ConnectError(error.message, Code.InvalidArgument, undefined, [badRequest(error.violations)]);
   }
+  if (error instanceof PropertyDeniedError) {
+    return new ConnectError(error.message, Code.PermissionDenied, undefined, [badRequest(error.violations)]);
+  }
   if (error instanceof QueueFullError) {
     return new ConnectError(
       `${error.message}; nothing was recorded, try again in ${error.retryAfterMs} ms`,
       Code.ResourceExhausted,
       undefined,
-      [retryInfo(error.retryAfterMs), errorInfo("QUEUE_FULL")],
+      [
+        retryInfo(error.retryAfterMs),
+        errorInfo(error instanceof FairShareError ? "FAIR_SHARE" : "QUEUE_FULL"),
+      ],
     );
   }
   if (error instanceof IntakeClosedError) {
@@ -42,6 +49,16 @@ export function toConnectError(error: unknown): ConnectError | undefined {
     ]);
   }
   return undefined;
+}
+
+/**
+ * The call does not prove who makes it. One message for all that may be wrong with a token: a better one would help
+ * those who guess.
+ */
+export function unauthenticated(): ConnectError {
+  // RFC 6750, section 3.
+  const metadata = { "www-authenticate": "Bearer" };
+  return new ConnectError("a valid bearer token is required", Code.Unauthenticated, metadata);
 }
 
 /** The caller's time, or ours, was over before what was pushed was on stable storage. */
@@ -65,9 +82,20 @@ export function invalidRejection(index: number, violations: readonly FieldViolat
   };
 }
 
+/** What is said of an event of a batch whose property the caller may not push. */
+export function deniedRejection(index: number): RejectionInit {
+  return { index, reason: RejectionReason.PERMISSION_DENIED, message: PROPERTY_DENIED.description };
+}
+
 /** What is said of an event of a batch that there was no room for. */
-export function queueFullRejection(index: number, { message, retryAfterMs }: QueueFullError): RejectionInit {
-  return { index, reason: RejectionReason.QUEUE_FULL, message, retryDelay: durationFromMs(retryAfterMs) };
+export function queueFullRejection(index: number, error: QueueFullError): RejectionInit {
+  const { QUEUE_FULL, FAIR_SHARE } = RejectionReason;
+  return {
+    index,
+    reason: error instanceof FairShareError ? FAIR_SHARE : QUEUE_FULL,
+    message: error.message,
+    retryDelay: durationFromMs(error.retryAfterMs),
+  };
 }
 
 type Detail = NonNullable<ConstructorParameters<typeof ConnectError>[3]>[number];

@@ -6,12 +6,14 @@ import {
   type RejectionSchema,
   type StatsService,
 } from "../../gen/stats/v1/stats_pb.js";
+import { type Caller, mayPush } from "../auth/caller.js";
 import { type EventInput, type FieldViolation, InvalidEventError } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
 import { QueueFullError } from "../ingest/flusher.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
-import { invalidRejection, queueFullRejection, toConnectError } from "./errors.js";
-import type { UnaryHandler } from "./unary-method.js";
+import { deniedRejection, invalidRejection, queueFullRejection, toConnectError } from "./errors.js";
+import { PROPERTY_DENIED, PropertyDeniedError } from "./permission.js";
+import type { CallContext, UnaryHandler } from "./unary-method.js";
 
 /** Judges events without throwing. */
 export interface BatchAdmission {
@@ -21,8 +23,8 @@ export interface BatchAdmission {
 
 /** Takes events for the background. */
 export interface BatchIntake {
-  push(event: AdmittedEvent): Batch;
-  requireRoom(rows: number): void;
+  push(event: AdmittedEvent, caller?: string): Batch;
+  requireRoom(rows: number, caller?: string): void;
   durable(batch: Batch): Promise<void>;
 }
 
@@ -44,7 +46,7 @@ export function createPushBatchHandler(
     const { events, ack, allOrNothing } = request;
     try {
       requireSound(events.length, ack, deps.batchMaxEvents);
-      const intake = new Intake(deps, call.peer);
+      const intake = new Intake(deps, call);
       const response = allOrNothing ? intake.takeAll(events) : intake.takeEach(events);
       return ack === AckMode.DURABLE ? whenDurable(intake.settled(), call, response) : response;
     } catch (error) {
@@ -72,32 +74,34 @@ class Intake {
   readonly #admission: BatchAdmission;
   readonly #flusher: BatchIntake;
   readonly #peer: Uint8Array;
+  readonly #caller: Caller | undefined;
   /** Those that the events went into, each once. */
   readonly #batches: Batch[] = [];
   readonly #rejections: Rejection[] = [];
   /** The first violations, for an error. */
   readonly #violations: FieldViolation[] = [];
   #violationCount = 0;
+  #isDenied = false;
   #accepted = 0;
 
-  constructor({ admission, flusher }: PushBatchHandlerDeps, peer: Uint8Array) {
+  constructor({ admission, flusher }: PushBatchHandlerDeps, { peer, caller }: CallContext) {
     this.#admission = admission;
     this.#flusher = flusher;
     this.#peer = peer;
+    this.#caller = caller;
   }
 
   /**
    * Takes the events that can be taken.
    *
-   * @throws InvalidEventError, QueueFullError, IntakeClosedError when that is none
+   * @throws InvalidEventError, PropertyDeniedError, QueueFullError, IntakeClosedError when that is none
    */
   takeEach(events: readonly EventInput[]): PushBatchAnswer {
     let full: QueueFullError | undefined;
     for (let index = 0; index < events.length; index++) {
       const input = events[index] as EventInput;
-      const event = this.#admission.tryAdmit(input, this.#peer);
+      const event = this.#admit(index, input);
       if (event === undefined) {
-        this.#reject(index, input);
         continue;
       }
       // Nothing leaves a full queue meanwhile; what comes behind is only judged.
@@ -107,7 +111,7 @@ class Intake {
       }
     }
     if (this.#accepted === 0 && events.length > 0) {
-      throw full ?? this.#invalid();
+      throw full ?? this.#unacceptable();
     }
     return this.#answer();
   }
@@ -115,23 +119,21 @@ class Intake {
   /**
    * Takes all events.
    *
-   * @throws InvalidEventError, QueueFullError, IntakeClosedError when it has taken none
+   * @throws InvalidEventError, PropertyDeniedError, QueueFullError, IntakeClosedError when it has taken none
    */
   takeAll(events: readonly EventInput[]): PushBatchAnswer {
     const admitted: AdmittedEvent[] = [];
     for (let index = 0; index < events.length; index++) {
       const input = events[index] as EventInput;
-      const event = this.#admission.tryAdmit(input, this.#peer);
-      if (event === undefined) {
-        this.#reject(index, input);
-      } else {
+      const event = this.#admit(index, input);
+      if (event !== undefined) {
         admitted.push({ ...event, id: event.id.slice() });
       }
     }
     if (this.#rejections.length > 0) {
-      throw this.#invalid();
+      throw this.#unacceptable();
     }
-    this.#flusher.requireRoom(admitted.length);
+    this.#flusher.requireRoom(admitted.length, this.#caller?.id);
     for (const event of admitted) {
       const full = this.#push(event);
       if (full !== undefined) {
@@ -149,7 +151,7 @@ class Intake {
   /** Queues an event; returns why it could not. */
   #push(event: AdmittedEvent): QueueFullError | undefined {
     try {
-      const batch = this.#flusher.push(event);
+      const batch = this.#flusher.push(event, this.#caller?.id);
       if (batch !== this.#batches.at(-1)) {
         this.#batches.push(batch);
       }
@@ -163,9 +165,24 @@ class Intake {
     }
   }
 
-  #reject(index: number, input: EventInput): void {
-    const violations = this.#admission.violations(input);
-    this.#rejections.push(invalidRejection(index, violations));
+  /** Undefined: the event cannot be accepted, and is rejected. */
+  #admit(index: number, input: EventInput): AdmittedEvent | undefined {
+    if (!mayPush(this.#caller, input.property)) {
+      this.#isDenied = true;
+      this.#rejections.push(deniedRejection(index));
+      this.#note(index, [PROPERTY_DENIED]);
+      return undefined;
+    }
+    const event = this.#admission.tryAdmit(input, this.#peer);
+    if (event === undefined) {
+      const violations = this.#admission.violations(input);
+      this.#rejections.push(invalidRejection(index, violations));
+      this.#note(index, violations);
+    }
+    return event;
+  }
+
+  #note(index: number, violations: readonly FieldViolation[]): void {
     this.#violationCount += violations.length;
     for (const { field, description } of violations) {
       if (this.#violations.length < VIOLATIONS_MAX) {
@@ -175,9 +192,10 @@ class Intake {
   }
 
   /** For when no event is taken because of those that were rejected. */
-  #invalid(): InvalidEventError {
+  #unacceptable(): InvalidEventError | PropertyDeniedError {
     const more = this.#violationCount - this.#violations.length;
-    return new InvalidEventError([
+    const Refusal = this.#isDenied ? PropertyDeniedError : InvalidEventError;
+    return new Refusal([
       ...this.#violations,
       ...(more > 0 ? [{ field: "events", description: `${more} more fields are at fault` }] : []),
     ]);

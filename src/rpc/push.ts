@@ -4,6 +4,7 @@ import type { EventInput, FieldViolation } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
 import { toConnectError } from "./errors.js";
+import { requirePermission } from "./permission.js";
 import type { UnaryHandler } from "./unary-method.js";
 
 /** Judges events. */
@@ -13,7 +14,7 @@ export interface EventAdmission {
 
 /** Takes events for the background. */
 export interface EventIntake {
-  push(event: AdmittedEvent): Batch;
+  push(event: AdmittedEvent, caller?: string): Batch;
   durable(batch: Batch): Promise<void>;
 }
 
@@ -29,7 +30,9 @@ export function createPushHandler({
 }: PushHandlerDeps): UnaryHandler<typeof StatsService.method.push> {
   return (request, call) => {
     try {
-      const batch = flusher.push(admission.admit(request, call.peer, ackModeFault(request.ack)));
+      requirePermission(call.caller, request.property);
+      const event = admission.admit(request, call.peer, ackModeFault(request.ack));
+      const batch = flusher.push(event, call.caller?.id);
       return request.ack === AckMode.DURABLE ? whenDurable(flusher.durable(batch), call, {}) : {};
     } catch (error) {
       throw toConnectError(error) ?? error;

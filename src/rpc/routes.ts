@@ -33,6 +33,8 @@ export function createStatsMethods(deps: StatsMethodsDeps): UnaryMethod[] {
 export interface RoutesDeps {
   readonly methods: readonly UnaryMethod[];
   readonly health: HealthSource;
+  /** Whether the port describes its API. */
+  readonly hasReflection: boolean;
   /** Aborts when the service stops, to end the streams that tools keep open. */
   readonly stopping: AbortSignal;
 }
@@ -44,10 +46,12 @@ export function createRoutes(deps: RoutesDeps): (router: ConnectRouter) => void 
       routeUnaryMethod(router, method);
     }
     healthRoutes(router, { health: deps.health, services: [StatsService.typeName] });
-    reflectionRoutes(router, {
-      services: [StatsService, Health],
-      files: [file_google_rpc_error_details],
-      stopping: deps.stopping,
-    });
+    if (deps.hasReflection) {
+      reflectionRoutes(router, {
+        services: [StatsService, Health],
+        files: [file_google_rpc_error_details],
+        stopping: deps.stopping,
+      });
+    }
   };
 }

@@ -4,7 +4,8 @@
 export interface RpcServerLimits {
   /**
    * Longest time, in milliseconds, that a client may take to send a request's header or, over HTTP/2, to
-   * complete its greeting (preface and SETTINGS). A connection that sends nothing falls under it. Default 10,000.
+   * complete its greeting (preface and SETTINGS). A connection that sends nothing falls under it. A TLS handshake may
+   * take as long again. Default 10,000.
    */
   readonly headersTimeoutMs: number;
   /**

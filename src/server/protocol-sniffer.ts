@@ -3,7 +3,7 @@
  * it never answers a client.
  */
 import type { Socket } from "node:net";
-import type { Clock } from "../clock.js";
+import { WaitingConnections, type WaitingConnectionsDeps } from "./waiting-connections.js";
 
 /** A protocol, or that more bytes are needed to tell. */
 export type SniffedProtocol = "http1" | "http2" | "undecided";
@@ -24,40 +24,28 @@ export function sniffProtocol(head: Uint8Array): SniffedProtocol {
 }
 
 /** What {@link ProtocolSniffer} needs. */
-export interface ProtocolSnifferDeps {
-  readonly clock: Clock;
-  /** How long a connection may leave its protocol open, in milliseconds. */
-  readonly timeoutMs: number;
+export interface ProtocolSnifferDeps extends WaitingConnectionsDeps {
   readonly onHttp1: (socket: Socket) => void;
   readonly onHttp2: (socket: Socket) => void;
 }
 
 /** Holds each new connection until its protocol is known, its client is gone or its time is over. */
 export class ProtocolSniffer {
-  readonly #clock: Clock;
-  readonly #timeoutMs: number;
   readonly #onHttp1: (socket: Socket) => void;
   readonly #onHttp2: (socket: Socket) => void;
-  /** When each connection came, by {@link Clock.elapsed}. */
-  readonly #waiting = new Map<Socket, number>();
-  #closed = false;
+  readonly #waiting: WaitingConnections;
 
   constructor(deps: ProtocolSnifferDeps) {
-    this.#clock = deps.clock;
-    this.#timeoutMs = deps.timeoutMs;
+    this.#waiting = new WaitingConnections(deps);
     this.#onHttp1 = deps.onHttp1;
     this.#onHttp2 = deps.onHttp2;
   }
 
   /** Takes a connection that nobody has read from. */
   accept(socket: Socket): void {
-    // Stays for the life of the socket: a reset must be nobody's unhandled error, in any state.
-    socket.on("error", ignore);
-    if (this.#closed) {
-      socket.destroy();
+    if (!this.#waiting.add(socket)) {
       return;
     }
-    this.#waiting.set(socket, this.#clock.elapsed());
     let head: Buffer | undefined;
     const settle = () => {
       this.#waiting.delete(socket);
@@ -88,22 +76,11 @@ export class ProtocolSniffer {
 
   /** Drops the connections whose time is over. */
   sweep(): void {
-    const oldest = this.#clock.elapsed() - this.#timeoutMs;
-    for (const [socket, since] of this.#waiting) {
-      if (since > oldest) {
-        return;
-      }
-      socket.destroy();
-    }
+    this.#waiting.sweep();
   }
 
   /** Drops all that wait and all that come later: none of them has asked anything. */
   close(): void {
-    this.#closed = true;
-    for (const socket of this.#waiting.keys()) {
-      socket.destroy();
-    }
+    this.#waiting.close();
   }
 }
-
-function ignore(): void {}

@@ -1,6 +1,6 @@
 /**
- * The RPC port: one TCP listener that speaks HTTP/1.1 and HTTP/2 cleartext, and its orderly end; it never looks
- * into a call.
+ * The RPC port: one TCP listener that speaks HTTP/1.1 and HTTP/2, either in clear text or over TLS, and its orderly
+ * end; it never looks into a call.
  */
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
@@ -20,6 +20,7 @@ import { DEFAULT_RPC_SERVER_LIMITS, type RpcServerLimits } from "./limits.js";
 import { type BoundAddress, listen } from "./listen.js";
 import { ProtocolSniffer } from "./protocol-sniffer.js";
 import type { RpcFastLane, RpcHandler } from "./rpc-handler.js";
+import { TlsAcceptor, type TlsCredentialsSource } from "./tls-acceptor.js";
 
 /** What {@link RpcServer} needs. */
 export interface RpcServerOptions {
@@ -29,6 +30,8 @@ export interface RpcServerOptions {
   readonly handler: RpcHandler;
   /** Sees each request before the handler. Default: none, the handler gets all. */
   readonly fastLane?: RpcFastLane;
+  /** With it the port speaks TLS only. Default: clear text only. */
+  readonly tls?: TlsCredentialsSource | undefined;
   readonly logger: Logger;
   /** Overrides of {@link DEFAULT_RPC_SERVER_LIMITS}. */
   readonly limits?: Partial<RpcServerLimits>;
@@ -53,7 +56,8 @@ export class RpcServer implements AsyncDisposable {
   readonly #handler: RpcHandler;
   readonly #http1: Http1Connections;
   readonly #http2: Http2Sessions;
-  readonly #sniffer: ProtocolSniffer;
+  /** Where a connection is until its protocol is known. */
+  readonly #entrance: ProtocolSniffer | TlsAcceptor;
   readonly #server: Server;
   readonly #http2Server: Http2Server;
   #state: RpcServerState = "new";
@@ -71,22 +75,26 @@ export class RpcServer implements AsyncDisposable {
     this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits });
     this.#http2Server = this.#createHttp2Server();
     // The HTTP/1.1 server is the one that listens, because Node starts the checker behind headersTimeout and
-    // requestTimeout with that event only. Its own connection listener waits behind the sniffer.
+    // requestTimeout with that event only. Its own connection listener waits behind the entrance.
     this.#server = this.#createHttp1Server();
     const http1Listeners = this.#server.listeners("connection");
     this.#server.removeAllListeners("connection");
-    this.#sniffer = new ProtocolSniffer({
+    const entranceDeps = {
       clock: this.#clock,
       timeoutMs: this.#limits.headersTimeoutMs,
-      onHttp1: (socket) => {
+      onHttp1: (socket: Socket) => {
         this.#http1.add(socket);
         for (const listener of http1Listeners) {
           listener.call(this.#server, socket);
         }
       },
-      onHttp2: (socket) => this.#startSession(socket),
-    });
-    this.#server.on("connection", (socket: Socket) => this.#sniffer.accept(socket));
+      onHttp2: (socket: Socket) => this.#startSession(socket),
+    };
+    this.#entrance =
+      options.tls === undefined
+        ? new ProtocolSniffer(entranceDeps)
+        : new TlsAcceptor({ ...entranceDeps, credentials: options.tls, logger: options.logger });
+    this.#server.on("connection", (socket: Socket) => this.#entrance.accept(socket));
   }
 
   /**
@@ -149,7 +157,7 @@ export class RpcServer implements AsyncDisposable {
       // Not http.Server's own close(): that ends the checker behind the time-outs, which a client that is in the
       // middle of a request must still meet, and cuts answers that are not flushed yet.
       NetServer.prototype.close.call(this.#server);
-      this.#sniffer.close();
+      this.#entrance.close();
       this.#http1.drain();
       this.#http2.drain();
       await closed;
@@ -160,14 +168,14 @@ export class RpcServer implements AsyncDisposable {
   }
 
   #destroyAll(): void {
-    this.#sniffer.close();
+    this.#entrance.close();
     this.#http1.destroyAll();
     this.#http2.destroyAll();
   }
 
   #scheduleSweep(): void {
     this.#cancelSweep = this.#clock.schedule(this.#limits.sweepIntervalMs, () => {
-      this.#sniffer.sweep();
+      this.#entrance.sweep();
       this.#http2.sweep();
       this.#scheduleSweep();
     });

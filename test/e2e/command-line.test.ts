@@ -18,7 +18,15 @@ test("--version prints the version of package.json", async () => {
 test("--help names the commands and every setting", async () => {
   const { status, stdout } = await runToEnd(["--help"]);
   expect(status).toBe(0);
-  for (const word of ["serve", "migrate", "DATABASE_URL", "QUEUE_MAX_BYTES", "LOG_LEVEL"]) {
+  for (const word of [
+    "serve",
+    "migrate",
+    "token create",
+    "--expires 90d|DATE",
+    "DATABASE_URL",
+    "QUEUE_MAX_BYTES",
+    "LOG_LEVEL",
+  ]) {
     expect(stdout).toContain(word);
   }
 });
@@ -27,6 +35,12 @@ test("an unknown command says how to get help", async () => {
   const { status, stderr } = await runToEnd(["surf"]);
   expect(status).toBe(2);
   expect(stderr).toBe("stats-service: unknown command: surf\nTry: stats-service --help\n");
+});
+
+test("an option of another command is refused", async () => {
+  const { status, stderr } = await runToEnd(["dead", "replay", "--limit", "5"]);
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/^stats-service: Unknown option '--limit'.*\nTry: stats-service --help\n$/);
 });
 
 test("all settings that cannot be used are named at once", async () => {

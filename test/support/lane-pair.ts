@@ -13,6 +13,7 @@ import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "../../src/rpc/u
 import type { RpcServerLimits } from "../../src/server/limits.js";
 import type { RpcFastLane } from "../../src/server/rpc-handler.js";
 import { RpcServer } from "../../src/server/rpc-server.js";
+import type { TlsCredentialsSource } from "../../src/server/tls-acceptor.js";
 import { FakeClock } from "./fake-clock.js";
 import { type RpcPort, silent } from "./rpc-port.js";
 
@@ -115,7 +116,11 @@ export interface LanePort extends RpcPort {
 /** Starts a port for unary methods, with the fast lane in front or without it. */
 export async function openLanePort(
   unary: readonly UnaryMethod[],
-  { hasFastLane, limits }: { hasFastLane: boolean; limits?: Partial<RpcServerLimits> },
+  {
+    hasFastLane,
+    limits,
+    tls,
+  }: { hasFastLane: boolean; limits?: Partial<RpcServerLimits>; tls?: TlsCredentialsSource | undefined },
 ): Promise<LanePort> {
   const stock = createRpcDispatcher({
     routes: (router) => {
@@ -141,9 +146,10 @@ export async function openLanePort(
     logger: silent,
     ...(hasFastLane && { fastLane: counting(lane, counts) }),
     ...(limits !== undefined && { limits }),
+    tls,
   });
   const { port } = await server.listen();
-  return { server, port, url: `http://127.0.0.1:${port}`, counts };
+  return { server, port, url: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`, counts };
 }
 
 function counting(lane: RpcFastLane, counts: LaneCounts): RpcFastLane {
@@ -164,9 +170,9 @@ export interface LanePair extends AsyncDisposable {
 }
 
 /** Starts two ports for the same methods: one with the fast lane, one without. */
-export async function openLanePair(): Promise<LanePair> {
-  const fast = await openLanePort(methods(), { hasFastLane: true });
-  const stock = await openLanePort(methods(), { hasFastLane: false });
+export async function openLanePair(tls?: TlsCredentialsSource): Promise<LanePair> {
+  const fast = await openLanePort(methods(), { hasFastLane: true, tls });
+  const stock = await openLanePort(methods(), { hasFastLane: false, tls });
   return {
     fast,
     stock,

@@ -19,11 +19,20 @@ export interface Answer {
 }
 
 /** Calls Push by Connect's JSON over HTTP/1.1. Rejects when there was no complete answer. */
-export function push(url: string, event: Record<string, unknown>, agent?: Agent): Promise<Answer> {
+export function push(
+  url: string,
+  event: Record<string, unknown>,
+  agent?: Agent,
+  headers?: Readonly<Record<string, string>>,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const call = request(
       `${url}/stats.v1.StatsService/Push`,
-      { method: "POST", headers: { "content-type": "application/json" }, ...(agent && { agent }) },
+      {
+        method: "POST",
+        headers: { "content-type": "application/json", ...headers },
+        ...(agent && { agent }),
+      },
       (response) => {
         let text = "";
         response.setEncoding("utf8");

@@ -113,14 +113,14 @@ export class ServiceProcess implements AsyncDisposable {
     return this.log.find((line) => line.msg === msg);
   }
 
-  /** Resolves with the first line that has this message; rejects when the process ends without it. */
-  async logged(msg: string): Promise<LogLine> {
+  /** Resolves with the nth line that has this message; rejects when the process ends without it. */
+  async logged(msg: string, nth = 1): Promise<LogLine> {
     let ended = false;
     void this.#ended.then(() => {
       ended = true;
     });
     for (;;) {
-      const line = this.find(msg);
+      const line = this.log.filter((each) => each.msg === msg)[nth - 1];
       if (line !== undefined) {
         return line;
       }

@@ -1,6 +1,7 @@
 /** Clients that send requests as they are told, right or wrong, and report the answers so that two can be compared. */
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectTcp } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { type Framing, type Http1Request, piecesOf, type RpcRequest } from "./rpc-requests.js";
 
 /** Bytes, a character each, in the pieces in which they are to be sent. */
@@ -28,14 +29,16 @@ export function http1Bytes(request: Http1Request): string[] {
 
 /**
  * Sends `pieces` over one connection, each in a turn of its own, and resolves with all that came back until the server
- * closed it, in a form that leaves out what may differ: the order of header fields, the date, and where chunks are cut.
+ * closed it (over TLS, where a certificate is trusted), in a form that leaves out what may differ: the order of header fields, the date, and where chunks are cut.
  */
 export async function exchangeHttp1(
   port: number,
   pieces: readonly string[],
   thenEnd: boolean,
+  ca?: string,
 ): Promise<string> {
-  const socket = connectTcp({ port, host: "127.0.0.1", noDelay: true });
+  const target = { port, host: "127.0.0.1", noDelay: true };
+  const socket = ca === undefined ? connectTcp(target) : connectTls({ ...target, ca });
   let received = "";
   socket.on("data", (chunk) => {
     received += chunk.toString("latin1");
@@ -140,8 +143,9 @@ export async function exchangeHttp2(
 export async function withSession<T>(
   url: string,
   work: (session: ClientHttp2Session) => Promise<T>,
+  ca?: string,
 ): Promise<T> {
-  const session = connect(url);
+  const session = connect(url, { ca });
   session.on("error", () => {});
   try {
     return await work(session);

@@ -123,6 +123,14 @@ describe("loadConfig", () => {
     }
   });
 
+  it("asks for a certificate with its key, and for both with a client CA", () => {
+    const [cert, key, ca] = [{ TLS_CERT_FILE: "c" }, { TLS_KEY_FILE: "k" }, { TLS_CLIENT_CA_FILE: "a" }];
+    expect(faultsOf({ ...cert, ...key, ...ca })).toEqual([]);
+    expect(faultsOf(cert)).toEqual(["TLS_KEY_FILE: is needed with TLS_CERT_FILE"]);
+    expect(faultsOf(key)).toEqual(["TLS_CERT_FILE: is needed with TLS_KEY_FILE"]);
+    expect(faultsOf(ca)).toEqual(["TLS_CLIENT_CA_FILE: needs TLS_CERT_FILE and TLS_KEY_FILE"]);
+  });
+
   it("asks for two different ports, unless the system chooses them", () => {
     expect(faultsOf({ PORT: "8080", ADMIN_PORT: "8080" })).toEqual(["ADMIN_PORT: must differ from PORT"]);
     expect(faultsOf({ PORT: "0", ADMIN_PORT: "0" })).toEqual([]);
@@ -189,7 +197,15 @@ describe("settingDocs", () => {
   it("leaves no setting out", () => {
     const names = Object.keys(loadConfig({})).map((key) => key.replace(/[A-Z]/g, "_$&").toUpperCase());
     expect(new Set(settingDocs.map(({ name }) => name))).toEqual(
-      new Set([...names, "DATABASE_URL", "PROPERTIES"]),
+      new Set([
+        ...names,
+        "DATABASE_URL",
+        "PROPERTIES",
+        "AUTH_TOKENS_FILE",
+        "TLS_CERT_FILE",
+        "TLS_KEY_FILE",
+        "TLS_CLIENT_CA_FILE",
+      ]),
     );
   });
 });

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file stats/v1/stats.proto.
  */
 export const file_stats_v1_stats: GenFile = /*@__PURE__*/
-  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEibgoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIKCgJpZBgDIAEoDRIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSJTCgVFdmVudBIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEgoKAmlkGAMgASgNEhAKCGV2ZW50X2lkGAQgASgJSgQIBRAGUgNhY2siawoQUHVzaEJhdGNoUmVxdWVzdBIfCgZldmVudHMYASADKAsyDy5zdGF0cy52MS5FdmVudBIeCgNhY2sYAiABKA4yES5zdGF0cy52MS5BY2tNb2RlEhYKDmFsbF9vcl9ub3RoaW5nGAMgASgIIk4KEVB1c2hCYXRjaFJlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNEicKCnJlamVjdGlvbnMYAiADKAsyEy5zdGF0cy52MS5SZWplY3Rpb24itAEKCVJlamVjdGlvbhINCgVpbmRleBgBIAEoDRIpCgZyZWFzb24YAiABKA4yGS5zdGF0cy52MS5SZWplY3Rpb25SZWFzb24SDwoHbWVzc2FnZRgDIAEoCRIsCgp2aW9sYXRpb25zGAQgAygLMhguc3RhdHMudjEuRmllbGRWaW9sYXRpb24SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkqcgoPUmVqZWN0aW9uUmVhc29uEiAKHFJFSkVDVElPTl9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSRUpFQ1RJT05fUkVBU09OX0lOVkFMSUQQARIfChtSRUpFQ1RJT05fUkVBU09OX1FVRVVFX0ZVTEwQAipOCgdBY2tNb2RlEhgKFEFDS19NT0RFX1VOU1BFQ0lGSUVEEAASEwoPQUNLX01PREVfUVVFVUVEEAESFAoQQUNLX01PREVfRFVSQUJMRRACMosBCgxTdGF0c1NlcnZpY2USNQoEUHVzaBIVLnN0YXRzLnYxLlB1c2hSZXF1ZXN0GhYuc3RhdHMudjEuUHVzaFJlc3BvbnNlEkQKCVB1c2hCYXRjaBIaLnN0YXRzLnYxLlB1c2hCYXRjaFJlcXVlc3QaGy5zdGF0cy52MS5QdXNoQmF0Y2hSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration]);
+  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEibgoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIKCgJpZBgDIAEoDRIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSJTCgVFdmVudBIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEgoKAmlkGAMgASgNEhAKCGV2ZW50X2lkGAQgASgJSgQIBRAGUgNhY2siawoQUHVzaEJhdGNoUmVxdWVzdBIfCgZldmVudHMYASADKAsyDy5zdGF0cy52MS5FdmVudBIeCgNhY2sYAiABKA4yES5zdGF0cy52MS5BY2tNb2RlEhYKDmFsbF9vcl9ub3RoaW5nGAMgASgIIk4KEVB1c2hCYXRjaFJlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNEicKCnJlamVjdGlvbnMYAiADKAsyEy5zdGF0cy52MS5SZWplY3Rpb24itAEKCVJlamVjdGlvbhINCgVpbmRleBgBIAEoDRIpCgZyZWFzb24YAiABKA4yGS5zdGF0cy52MS5SZWplY3Rpb25SZWFzb24SDwoHbWVzc2FnZRgDIAEoCRIsCgp2aW9sYXRpb25zGAQgAygLMhguc3RhdHMudjEuRmllbGRWaW9sYXRpb24SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkquwEKD1JlamVjdGlvblJlYXNvbhIgChxSRUpFQ1RJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYUkVKRUNUSU9OX1JFQVNPTl9JTlZBTElEEAESHwobUkVKRUNUSU9OX1JFQVNPTl9RVUVVRV9GVUxMEAISJgoiUkVKRUNUSU9OX1JFQVNPTl9QRVJNSVNTSU9OX0RFTklFRBADEh8KG1JFSkVDVElPTl9SRUFTT05fRkFJUl9TSEFSRRAEKk4KB0Fja01vZGUSGAoUQUNLX01PREVfVU5TUEVDSUZJRUQQABITCg9BQ0tfTU9ERV9RVUVVRUQQARIUChBBQ0tfTU9ERV9EVVJBQkxFEAIyiwEKDFN0YXRzU2VydmljZRI1CgRQdXNoEhUuc3RhdHMudjEuUHVzaFJlcXVlc3QaFi5zdGF0cy52MS5QdXNoUmVzcG9uc2USRAoJUHVzaEJhdGNoEhouc3RhdHMudjEuUHVzaEJhdGNoUmVxdWVzdBobLnN0YXRzLnYxLlB1c2hCYXRjaFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
  * PushRequest is one event: "item `id` in section `section` of `property` was
@@ -154,8 +154,8 @@ export type PushBatchRequest = Message<"stats.v1.PushBatchRequest"> & {
 
   /**
    * Optional. If true, OK says that every event was accepted, and
-   * INVALID_ARGUMENT or RESOURCE_EXHAUSTED that none was: one event that cannot
-   * be accepted fails the call. For callers that look at the status only.
+   * INVALID_ARGUMENT, PERMISSION_DENIED or RESOURCE_EXHAUSTED that none was: one
+   * event that cannot be accepted fails the call. For callers that look at the status only.
    *
    * @generated from field: bool all_or_nothing = 3;
    */
@@ -237,7 +237,7 @@ export type Rejection = Message<"stats.v1.Rejection"> & {
 
   /**
    * How long to wait before the event is pushed again. Only there if that can
-   * help, as with REJECTION_REASON_QUEUE_FULL.
+   * help, as with REJECTION_REASON_QUEUE_FULL and REJECTION_REASON_FAIR_SHARE.
    *
    * @generated from field: google.protobuf.Duration retry_delay = 5;
    */
@@ -306,6 +306,21 @@ export enum RejectionReason {
    * @generated from enum value: REJECTION_REASON_QUEUE_FULL = 2;
    */
   QUEUE_FULL = 2,
+
+  /**
+   * The caller's token does not allow the property. Do not retry.
+   *
+   * @generated from enum value: REJECTION_REASON_PERMISSION_DENIED = 3;
+   */
+  PERMISSION_DENIED = 3,
+
+  /**
+   * The caller has its share of the queue; there is room for others. Retry,
+   * after a pause.
+   *
+   * @generated from enum value: REJECTION_REASON_FAIR_SHARE = 4;
+   */
+  FAIR_SHARE = 4,
 }
 
 /**
@@ -365,8 +380,14 @@ export const StatsService: GenService<{
    * Errors:
    *   INVALID_ARGUMENT    a field breaks its rule; google.rpc.BadRequest in the
    *                       details names every such field. Do not retry.
-   *   RESOURCE_EXHAUSTED  the queue is full; google.rpc.RetryInfo says when to
-   *                       try again. The event was not recorded.
+   *   UNAUTHENTICATED     the service asks for a bearer token, and the call has
+   *                       none that is valid. Nothing was recorded.
+   *   PERMISSION_DENIED   the caller's token does not allow the property. The
+   *                       event was not recorded. Do not retry.
+   *   RESOURCE_EXHAUSTED  the queue is full, or the caller's share of it;
+   *                       google.rpc.ErrorInfo says which (QUEUE_FULL,
+   *                       FAIR_SHARE) and google.rpc.RetryInfo when to try
+   *                       again. The event was not recorded.
    *   UNAVAILABLE         the service is shutting down; google.rpc.RetryInfo
    *                       says when to try again. The event was not recorded.
    *   DEADLINE_EXCEEDED   ACK_MODE_DURABLE only: the caller's time was over
@@ -397,10 +418,13 @@ export const StatsService: GenService<{
    *                       accepted, ever; google.rpc.BadRequest in the details
    *                       names the first such fields. Nothing was recorded. Do
    *                       not retry.
-   *   RESOURCE_EXHAUSTED  the queue has room for none of the events;
-   *                       google.rpc.RetryInfo says when to try again. Nothing
-   *                       was recorded. Without a RetryInfo: the request is
-   *                       larger than 1 MiB.
+   *   UNAUTHENTICATED     as for Push.
+   *   PERMISSION_DENIED   the same as INVALID_ARGUMENT, where the caller's token
+   *                       does not allow the property of an event.
+   *   RESOURCE_EXHAUSTED  the queue, or the caller's share of it, has room for
+   *                       none of the events; google.rpc.RetryInfo says when
+   *                       to try again. Nothing was recorded. Without a
+   *                       RetryInfo: the request is larger than 1 MiB.
    *   UNAVAILABLE         the service is shutting down; google.rpc.RetryInfo
    *                       says when to try again. In ACK_MODE_QUEUED nothing
    *                       was recorded.

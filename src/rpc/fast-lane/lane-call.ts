@@ -1,6 +1,7 @@
 /** One call on the fast lane as its handler sees it; it never reads or writes a message. */
 import type { ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { Caller } from "../../auth/caller.js";
 import type { Clock } from "../../clock.js";
 import type { CallContext } from "../unary-method.js";
 
@@ -10,6 +11,7 @@ export type CallOutput = ServerResponse | ServerHttp2Stream;
 /** A call's context. Make it when the header has come: the caller's time runs from then. */
 export class LaneCall implements CallContext {
   readonly peer: Uint8Array;
+  caller: Caller | undefined;
   readonly #headers: IncomingHttpHeaders;
   readonly #output: CallOutput;
   readonly #clock: Clock;

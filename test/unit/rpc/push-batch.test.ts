@@ -1,7 +1,11 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { BadRequestSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../../../gen/google/rpc/error_details_pb.js";
 import {
   AckMode,
   PushBatchRequestSchema,
@@ -9,10 +13,11 @@ import {
   PushBatchResponseSchema,
   RejectionReason,
 } from "../../../gen/stats/v1/stats_pb.js";
+import type { Caller } from "../../../src/auth/caller.js";
 import { Admission } from "../../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch } from "../../../src/ingest/batch.js";
 import { EventIds } from "../../../src/ingest/event-id.js";
-import { IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
+import { FairShareError, IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
 import { encodeInet } from "../../../src/postgres/inet.js";
 import { type BatchIntake, createPushBatchHandler } from "../../../src/rpc/push-batch.js";
 import { uuidBytes, uuidv7At } from "../../support/encoded.js";
@@ -27,6 +32,8 @@ class FakeIntake implements BatchIntake {
   room = Number.POSITIVE_INFINITY;
   batchRows = Number.POSITIVE_INFINITY;
   isClosed = false;
+  /** What an event that there is no room for is refused with. */
+  Refusal: typeof QueueFullError | typeof FairShareError = QueueFullError;
   readonly taken: AdmittedEvent[] = [];
   readonly batches: Batch[] = [];
   pushes = 0;
@@ -43,7 +50,7 @@ class FakeIntake implements BatchIntake {
 
   requireRoom(rows: number): void {
     if (this.isClosed) throw new IntakeClosedError();
-    if (this.taken.length + rows > this.room) throw new QueueFullError(RETRY_AFTER_MS);
+    if (this.taken.length + rows > this.room) throw new this.Refusal(RETRY_AFTER_MS);
   }
 
   durable(batch: Batch): Promise<void> {
@@ -56,6 +63,8 @@ type Request = MessageInitShape<typeof PushBatchRequestSchema>;
 class Rig {
   readonly intake = new FakeIntake();
   readonly caller = new AbortController();
+  /** Whose token it was; undefined: the service asks for none. */
+  asWhom: Caller | undefined;
   readonly #handle;
 
   constructor(batchMaxEvents = 10_000) {
@@ -71,6 +80,7 @@ class Rig {
       peer: PEER,
       header: () => undefined,
       onAbandoned: (listener: () => void) => this.caller.signal.addEventListener("abort", listener),
+      caller: this.asWhom,
     };
     return this.#handle(create(PushBatchRequestSchema, request), call);
   }
@@ -247,6 +257,52 @@ describe("PushBatch with all_or_nothing", () => {
     expect(retryDelayOf(error)).toBe(RETRY_AFTER_MS);
     expect(rig.intake.taken).toEqual([]);
     expect(rig.answer({ events: goods(2), allOrNothing: true }).accepted).toBe(2);
+  });
+});
+
+describe("PushBatch by a caller who may push some properties", () => {
+  const other = { property: "shop", section: 3, id: 9 };
+
+  function rigOfNewsOnly(): Rig {
+    const rig = new Rig();
+    rig.asWhom = { id: "0123456789abcdef", name: "news", properties: new Set(["news"]) };
+    return rig;
+  }
+
+  it("takes those, and rejects the others as denied, whatever else is wrong with them", () => {
+    const { accepted, rejections } = rigOfNewsOnly().answer({
+      events: [other, good(1), bad, { ...good(1), id: 0 }],
+    });
+    expect(accepted).toBe(1);
+    expect(rejections.map(({ index, reason }) => [index, RejectionReason[reason]])).toEqual([
+      [0, "PERMISSION_DENIED"],
+      [2, "PERMISSION_DENIED"],
+      [3, "INVALID"],
+    ]);
+    expect(rejections[0]?.retryDelay).toBeUndefined();
+    expect(rejections[0]?.message).toBe("is not one of those that the token allows");
+  });
+
+  it("fails with PERMISSION_DENIED when that leaves none, naming the fields", () => {
+    const rig = rigOfNewsOnly();
+    const none = rig.error({ events: [other, { ...good(1), id: 0 }] });
+    expect(none.code).toBe(Code.PermissionDenied);
+    expect(fieldsOf(none)).toEqual(["events[0].property", "events[1].id"]);
+    const allOrNothing = rig.error({ events: [good(1), other], allOrNothing: true });
+    expect(allOrNothing.code).toBe(Code.PermissionDenied);
+    expect(rig.intake.taken).toEqual([]);
+  });
+
+  it("says that the caller's share is full where that is the reason", () => {
+    const rig = rigOfNewsOnly();
+    rig.intake.room = 1;
+    rig.intake.Refusal = FairShareError;
+    const { rejections } = rig.answer({ events: goods(2) });
+    expect(rejections).toMatchObject([{ index: 1, reason: RejectionReason.FAIR_SHARE }]);
+    expect(rejections[0]?.retryDelay && durationMs(rejections[0].retryDelay)).toBe(RETRY_AFTER_MS);
+    const error = rig.error({ events: goods(2), allOrNothing: true });
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "FAIR_SHARE" }]);
   });
 });
 

@@ -1,0 +1,172 @@
+/** The certificate of the RPC port: reads it, and notices when it is replaced; it never speaks TLS. */
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createSecureContext } from "node:tls";
+import type { Logger } from "pino";
+import type { Clock } from "../clock.js";
+import { messageOf } from "../error-message.js";
+
+/** What Node's TLS takes, PEM each. */
+export interface TlsCredentials {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  /** Who may have signed a client's certificate; undefined: clients need none. */
+  readonly ca: Buffer | undefined;
+}
+
+export interface TlsCertificatesDeps {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly clientCaFile: string | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** The files cannot be used; the message is one line that names the setting. */
+export class TlsCertificatesError extends Error {
+  override readonly name = "TlsCertificatesError";
+}
+
+/** How often the files are read: what replaces them seldom says so. In milliseconds. */
+const POLL_MS = 5_000;
+
+/** `new` → `watching` by start(); → `closed`, for good, by close(). load() comes before all of that. */
+export class TlsCertificates {
+  readonly #deps: TlsCertificatesDeps;
+  #current: TlsCredentials | undefined;
+  /** What was read last, whether it could be used or not: the same fault is logged once. */
+  #lastSeen: string | undefined;
+  #onChange: (credentials: TlsCredentials) => void = () => {};
+  #isClosed = false;
+  #cancelPoll: () => void = () => {};
+  #reading: Promise<void> = Promise.resolve();
+
+  constructor(deps: TlsCertificatesDeps) {
+    this.#deps = deps;
+  }
+
+  /** Those in force. */
+  get current(): TlsCredentials {
+    if (this.#current === undefined) {
+      throw new Error("the certificates have not been loaded");
+    }
+    return this.#current;
+  }
+
+  /** Calls `listener` with credentials that replace the current ones. */
+  onChange(listener: (credentials: TlsCredentials) => void): void {
+    this.#onChange = listener;
+  }
+
+  /**
+   * Reads the files for the first time.
+   *
+   * @throws TlsCertificatesError
+   */
+  async load(): Promise<void> {
+    this.#adopt(await this.#read());
+  }
+
+  /** Reads the files again; says so in the log, whatever comes of it. What cannot be used changes nothing. */
+  async reload(): Promise<void> {
+    this.#lastSeen = undefined;
+    await this.#refresh();
+  }
+
+  /** Starts to watch the files. */
+  start(): void {
+    this.#cancelPoll = this.#deps.clock.schedule(POLL_MS, () => {
+      this.#reading = this.#refresh().then(() => {
+        if (!this.#isClosed) {
+          this.start();
+        }
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelPoll();
+    await this.#reading;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Puts what is in the files in force, if that is new and sound. Never rejects. */
+  async #refresh(): Promise<void> {
+    const { logger } = this.#deps;
+    try {
+      const credentials = await this.#read();
+      if (this.#isNew(fingerprint(credentials))) {
+        this.#adopt(credentials);
+        this.#onChange(credentials);
+      }
+    } catch (error) {
+      const reason = messageOf(error);
+      if (this.#isNew(reason)) {
+        logger.error(
+          { reason },
+          "the certificate could not be loaded again; the one loaded before stays in force",
+        );
+      }
+    }
+  }
+
+  #isNew(seen: string): boolean {
+    const isNew = seen !== this.#lastSeen;
+    this.#lastSeen = seen;
+    return isNew;
+  }
+
+  #adopt(credentials: TlsCredentials): void {
+    this.#current = credentials;
+    this.#lastSeen = fingerprint(credentials);
+    const { subject, validTo } = new X509Certificate(credentials.cert);
+    this.#deps.logger.info({ subject, validTo }, "certificate loaded");
+  }
+
+  async #read(): Promise<TlsCredentials> {
+    const { certFile, keyFile, clientCaFile } = this.#deps;
+    const [cert, key, ca] = await Promise.all([
+      readPem("TLS_CERT_FILE", certFile),
+      readPem("TLS_KEY_FILE", keyFile),
+      clientCaFile === undefined ? undefined : readPem("TLS_CLIENT_CA_FILE", clientCaFile),
+    ]);
+    requireCertificate("TLS_CERT_FILE", certFile, cert);
+    if (ca !== undefined && clientCaFile !== undefined) {
+      requireCertificate("TLS_CLIENT_CA_FILE", clientCaFile, ca);
+    }
+    try {
+      createSecureContext({ cert, key });
+    } catch (cause) {
+      const message = `TLS_KEY_FILE: ${keyFile}: is no key for the certificate in TLS_CERT_FILE: ${messageOf(cause)}`;
+      throw new TlsCertificatesError(message, { cause });
+    }
+    return { cert, key, ca };
+  }
+}
+
+async function readPem(setting: string, path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new TlsCertificatesError(`${setting}: ${path}: cannot be read: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Node takes a file of CAs without any certificate, and then trusts nobody. */
+function requireCertificate(setting: string, path: string, pem: Buffer): void {
+  try {
+    new X509Certificate(pem);
+  } catch (cause) {
+    throw new TlsCertificatesError(`${setting}: ${path}: is no certificate in PEM: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+function fingerprint({ cert, key, ca }: TlsCredentials): string {
+  return [cert, key, ca].map((part) => part?.toString("base64") ?? "").join(":");
+}
