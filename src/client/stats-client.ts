@@ -70,7 +70,16 @@ function withHeaders(headers: Readonly<Record<string, string>>): Interceptor {
 
 function withToken(token: string | (() => string | Promise<string>)): Interceptor {
   return (next) => async (request) => {
-    request.header.set("authorization", `Bearer ${typeof token === "string" ? token : await token()}`);
+    const current = typeof token === "string" ? token : await withinCall(token(), request.signal);
+    request.header.set("authorization", `Bearer ${current}`);
     return next(request);
   };
+}
+
+/** A caller's promise may take for ever; a call has its time. */
+function withinCall<T>(promise: T | Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    Promise.resolve(promise).then(resolve, reject);
+  });
 }
