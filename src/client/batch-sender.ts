@@ -38,8 +38,10 @@ export class BatchSender {
   readonly #deps: BatchSenderDeps;
   readonly #calls = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
-  /** Calls in a row that left something to send again. */
+  /** Rounds in a row that left something to send again. */
   #failures = 0;
+  /** Calls that were in flight together are one round, and so one failure: they met the same trouble. */
+  #round = 0;
   /** On the clock's `elapsed()`. */
   #pausedUntil = 0;
   #cancelPause: (() => void) | undefined;
@@ -77,6 +79,7 @@ export class BatchSender {
 
   async #call(batch: EventBatch): Promise<void> {
     const { pusher, ack, callTimeoutMs } = this.#deps;
+    const round = this.#round;
     const request = {
       events: batch.map(({ property, section, id, eventId }) => ({ property, section, id, eventId })),
       ack: ack === "durable" ? AckMode.DURABLE : AckMode.QUEUED,
@@ -91,16 +94,20 @@ export class BatchSender {
       this.#deps.buffer.land(batch, [batch]);
       return;
     }
-    this.#deps.onVerdict(batch, verdict, this.#pace(verdict));
+    this.#deps.onVerdict(batch, verdict, this.#pace(verdict, round));
   }
 
-  /** Begins the pause that a verdict asks for, and returns its length in milliseconds. */
-  #pace({ pace, retryAfterMs }: Verdict): number {
+  /** Begins the pause that the verdict on a call of `round` asks for, and returns its length in milliseconds. */
+  #pace({ pace, retryAfterMs }: Verdict, round: number): number {
     if (pace === "on") {
       this.#failures = 0;
+      this.#round += 1;
       return 0;
     }
-    this.#failures += 1;
+    if (round === this.#round || this.#failures === 0) {
+      this.#failures += 1;
+      this.#round += 1;
+    }
     const { clock, random } = this.#deps;
     const backoff = backoffMs(this.#failures, pace === "slow" ? SLOW_BACKOFF : BACKOFF, random);
     const pauseMs = Math.max(retryAfterMs, backoff);

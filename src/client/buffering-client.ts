@@ -88,7 +88,7 @@ export class BufferingClient implements AsyncDisposable {
     this.#options = options;
     this.#batchAgeMs = numbers.batchAgeMs;
     this.#clock = clock ?? backgroundClock;
-    this.#ids = new EventIds({ now: this.#clock.now });
+    this.#ids = new EventIds({ now: () => this.#clock.now() });
     this.#buffer = new EventBuffer(numbers);
     this.#waits = new Waits(clock ?? systemClock);
     this.#sender = new BatchSender({

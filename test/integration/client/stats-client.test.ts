@@ -39,7 +39,11 @@ async function openRaw(handle: (socket: import("node:net").Socket) => void): Pro
   return `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
 }
 
-const failure = (call: Promise<unknown>) => call.then(() => undefined, ConnectError.from);
+const failure = (call: Promise<unknown>) =>
+  call.then(
+    () => undefined,
+    (error: unknown) => ConnectError.from(error),
+  );
 
 test("pushes over the fast lane", async () => {
   const { client } = await openClient({}, []);
@@ -75,7 +79,7 @@ test("uses the fetch that it is given", async () => {
   const { client } = await openClient(
     {
       fetch: (input, init) => {
-        urls.push(String(input));
+        urls.push(input instanceof Request ? input.url : input.toString());
         return fetch(input, init);
       },
     },

@@ -186,6 +186,15 @@ describe("retries", () => {
     expect(failures.at(-1)?.retryInMs).toBe(100);
   });
 
+  test("takes calls that fail together for one failure", async () => {
+    const { clock, push, call, failures } = setUp({ maxCalls: 2 });
+    push(1, 2, 3, 4, 5, 6);
+    call().fail(new ConnectError("down", Code.Unavailable));
+    call().fail(new ConnectError("down", Code.Unavailable));
+    await clock.settle();
+    expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([100, 100]);
+  });
+
   test("waits as long as the service says", async () => {
     const { clock, pusher, push, call } = setUp();
     push(1, 2, 3);
