@@ -1,31 +1,18 @@
 /** The command line: finds the command, reads the settings, and words what goes wrong; it does no work itself. */
 import { parseArgs } from "node:util";
-import { deadListCommand, deadReplayCommand } from "./commands/dead.js";
+import type { Command, CommandLine, CommandOption } from "./commands/command.js";
+import { deadCommands } from "./commands/dead.js";
 import { migrateCommand } from "./commands/migrate.js";
 import { serveCommand } from "./commands/serve.js";
-import { type Config, ConfigError, loadConfig, settingDocs } from "./config.js";
+import { ConfigError, loadConfig, settingDocs } from "./config.js";
 import { defaultDataDir } from "./data-dir.js";
 import { messageOf } from "./error-message.js";
 import { version } from "./package-info.js";
+import { UsageError } from "./usage-error.js";
 
 const EXIT_OK = 0;
 /** The command line or a setting is wrong. */
 const EXIT_USAGE = 2;
-
-/** What stands on the command line besides the command's name. */
-interface CommandLine {
-  readonly rest: readonly string[];
-  readonly json: boolean;
-  readonly limit: number;
-}
-
-interface Command {
-  /** Resolves with an exit status. */
-  run(config: Config, line: CommandLine): Promise<number>;
-  readonly description: string;
-  /** What may follow the name; absent: nothing. */
-  readonly operands?: string;
-}
 
 /** By name; a name may have two words. */
 const COMMANDS: Readonly<Record<string, Command>> = {
@@ -34,18 +21,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: migrateCommand,
     description: "bring the database at DATABASE_URL to this version's schema",
   },
-  "dead list": {
-    run: (config, { json, limit }) => deadListCommand(config, { ids: [], json, limit }),
-    description: "show the events that PostgreSQL refused, newest first",
-  },
-  "dead replay": {
-    run: (config, { rest, json, limit }) => deadReplayCommand(config, { ids: rest, json, limit }),
-    description: "try them again: those with the given ids, or all",
-    operands: "[id ...]",
-  },
+  ...deadCommands,
 };
 
-const DEFAULT_LIMIT = 50;
+/** Options of every command. */
+const COMMON_OPTIONS = {
+  help: { type: "boolean", short: "h" },
+  version: { type: "boolean", short: "v" },
+} as const;
 
 /** Runs one command and resolves with the exit status. */
 export async function runCli(
@@ -53,22 +36,18 @@ export async function runCli(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
   try {
-    const { values, positionals } = parse(args);
-    if (values.help === true) {
+    const { command, rest } = findCommand(args);
+    const { options, operands } = parse(rest, command);
+    if (options.help === true) {
       process.stdout.write(helpText());
       return EXIT_OK;
     }
-    if (values.version === true) {
+    if (options.version === true) {
       process.stdout.write(`${version}\n`);
       return EXIT_OK;
     }
-    const { command, rest } = findCommand(positionals);
-    const limit = Number(values.limit ?? DEFAULT_LIMIT);
-    if (!Number.isInteger(limit) || limit < 1) {
-      throw new UsageError("--limit takes a whole number from 1");
-    }
     const config = loadConfig({ ...environment, DATA_DIR: environment.DATA_DIR || defaultDataDir() });
-    return await command.run(config, { rest, json: values.json === true, limit });
+    return await command.run(config, { options, operands });
   } catch (error) {
     if (error instanceof UsageError || error instanceof ConfigError) {
       const hint = error instanceof UsageError ? "Try: stats-service --help\n" : "";
@@ -79,43 +58,34 @@ export async function runCli(
   }
 }
 
-/** The command line is wrong. */
-class UsageError extends Error {
-  override readonly name = "UsageError";
+/** The command that the first words name, and what follows them. */
+function findCommand(args: readonly string[]): { command: Command; rest: readonly string[] } {
+  const firstOption = args.findIndex((arg) => arg.startsWith("-"));
+  const words = firstOption === -1 ? args : args.slice(0, firstOption);
+  const [first = "serve", second] = words;
+  const twoWords = COMMANDS[`${first} ${second}`];
+  const command = twoWords ?? COMMANDS[first];
+  const wordCount = Math.min(words.length, twoWords === undefined ? 1 : 2);
+  if (command === undefined || (words.length > wordCount && command.operands === undefined)) {
+    throw new UsageError(`unknown command: ${words.join(" ")}`);
+  }
+  return { command, rest: args.slice(wordCount) };
 }
 
-function parse(args: readonly string[]) {
+function parse(args: readonly string[], { options = {}, operands }: Command): CommandLine {
   try {
-    return parseArgs({
+    const { values, positionals } = parseArgs({
       args: [...args],
-      allowPositionals: true,
-      options: {
-        help: { type: "boolean", short: "h" },
-        version: { type: "boolean", short: "v" },
-        json: { type: "boolean" },
-        limit: { type: "string" },
-      },
+      allowPositionals: operands !== undefined,
+      options: { ...COMMON_OPTIONS, ...options },
     });
+    return { options: values as CommandLine["options"], operands: positionals };
   } catch (cause) {
     throw new UsageError(messageOf(cause), { cause });
   }
 }
 
-function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } {
-  const [first = "serve", second] = words;
-  const twoWords = COMMANDS[`${first} ${second}`];
-  const command = twoWords ?? COMMANDS[first];
-  const rest = words.slice(twoWords === undefined ? 1 : 2);
-  if (command === undefined || (rest.length > 0 && command.operands === undefined)) {
-    throw new UsageError(`unknown command: ${words.join(" ")}`);
-  }
-  return { command, rest };
-}
-
 function helpText(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { description, operands = "" }]) => {
-    return `  ${`${name} ${operands}`.padEnd(21)} ${description}`;
-  });
   const settings = settingDocs.map((setting) => {
     const byDefault = setting.default === "" ? "" : ` [${setting.default}]`;
     return `  ${setting.name}${byDefault}\n      ${setting.description}`;
@@ -123,19 +93,30 @@ function helpText(): string {
   return [
     `stats-service ${version}: takes tiny events over Connect, gRPC and gRPC-Web, writes them to PostgreSQL in bulk`,
     "",
-    "Usage: stats-service [command]",
+    "Usage: stats-service [command] [options]",
     "",
     "Commands:",
-    ...commands,
+    ...Object.entries(COMMANDS).flatMap(([name, command]) => describeCommand(name, command)),
     "",
-    "Options:",
+    "Options of all:",
     "  -h, --help     this text",
     "  -v, --version  the version",
-    "      --json     with dead: a line of JSON for each result",
-    `      --limit N  with dead list: how many, ${DEFAULT_LIMIT} by default`,
     "",
     "Settings, from the environment [default]:",
     ...settings,
     "",
   ].join("\n");
+}
+
+function describeCommand(name: string, { operands = "", description, options = {} }: Command): string[] {
+  return [
+    `  ${`${name} ${operands}`.padEnd(21)} ${description}`,
+    ...Object.entries(options).map(
+      ([option, doc]) => `      ${describeOption(option, doc).padEnd(22)} ${doc.description}`,
+    ),
+  ];
+}
+
+function describeOption(name: string, { placeholder }: CommandOption): string {
+  return `--${name}${placeholder === undefined ? "" : ` ${placeholder}`}`;
 }

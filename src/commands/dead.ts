@@ -11,28 +11,51 @@ import {
   listDeadLetters,
   replayDeadLetters,
 } from "../sink/dead-letter-replay.js";
+import { UsageError } from "../usage-error.js";
+import type { Command, CommandLine, CommandOption } from "./command.js";
 
-/** What stands behind the command's name on the command line. */
-export interface DeadOptions {
-  readonly ids: readonly string[];
-  readonly json: boolean;
-  readonly limit: number;
-}
+const DEFAULT_LIMIT = 50;
+const JSON_OPTION: CommandOption = { type: "boolean", description: "a line of JSON for each result" };
+
+/** Both commands. */
+export const deadCommands: Readonly<Record<string, Command>> = {
+  "dead list": {
+    run: deadListCommand,
+    description: "show the events that PostgreSQL refused, newest first",
+    options: {
+      limit: { type: "string", placeholder: "N", description: `how many, ${DEFAULT_LIMIT} by default` },
+      json: JSON_OPTION,
+    },
+  },
+  "dead replay": {
+    run: deadReplayCommand,
+    description: "try them again: those with the given ids, or all",
+    operands: "[id ...]",
+    options: { json: JSON_OPTION },
+  },
+};
 
 /** Prints the newest dead letters. Resolves with the exit status: 0, also when there are none. */
-export function deadListCommand(config: Config, { json, limit }: DeadOptions): Promise<number> {
+function deadListCommand(config: Config, { options: { json, limit: text } }: CommandLine): Promise<number> {
+  const limit = Number(text ?? DEFAULT_LIMIT);
+  if (!Number.isInteger(limit) || limit < 1) {
+    throw new UsageError("--limit takes a whole number from 1");
+  }
   return withPool(config, async (pool) => {
     const letters = await listDeadLetters(pool, limit);
-    print(json ? letters.map((letter) => JSON.stringify(letter)) : describeLetters(letters));
+    print(json === true ? letters.map((letter) => JSON.stringify(letter)) : describeLetters(letters));
     return 0;
   });
 }
 
 /** Replays the dead letters with the given ids, or all. Resolves with 0, or with 1 when some were refused again. */
-export function deadReplayCommand(config: Config, { ids, json }: DeadOptions): Promise<number> {
+function deadReplayCommand(
+  config: Config,
+  { operands: ids, options: { json } }: CommandLine,
+): Promise<number> {
   return withPool(config, async (pool) => {
     const result = await replayDeadLetters(pool, ids.length === 0 ? undefined : ids);
-    print(json ? [JSON.stringify(result)] : describeReplay(result));
+    print(json === true ? [JSON.stringify(result)] : describeReplay(result));
     return result.refused === 0 ? 0 : 1;
   });
 }
