@@ -14,13 +14,17 @@ import { PushRun } from "./push/push-run.js";
 
 const DEFAULT_URL = "http://127.0.0.1:3000";
 const DEFAULT_PATIENCE_S = 30;
+/** Where descriptions stand in `--help`. */
+const HELP_INDENT = 24;
 const PROGRESS_INTERVAL_MS = 200;
 
 export const pushCommand: Command = {
   run: runPush,
-  description:
-    "send an event, or a line of JSON each from standard input, to a running service. Exits with 0 if all were accepted, " +
-    "1 if some were not, 69 if the service is out of reach, 77 if it refuses the caller, 130 after Ctrl-C",
+  description: [
+    "send an event, or one for each line of standard input, to a running service;",
+    "exits with 0 if all were accepted, 1 if some were not, 69 if the service is out of reach,",
+    "77 if it refuses the caller, 130 after Ctrl-C",
+  ].join(`\n${" ".repeat(HELP_INDENT)}`),
   options: {
     property: { type: "string", placeholder: "NAME", description: "what is counted; without it: --stdin" },
     section: { type: "string", placeholder: "N", description: "the section of the property" },

@@ -151,3 +151,14 @@ test("a process that waits for its close lives until that is over", async () => 
   `);
   expect(JSON.parse(stdout)).toEqual({ undelivered: 1 });
 });
+
+test("an error in a callback surfaces as one that nobody caught, and harms nothing", async () => {
+  const stdout = await runScript(`
+    import { createBufferingClient } from "stats-service/client";
+    process.on("uncaughtException", ({ message }) => console.log(message, JSON.stringify(stats.counters)));
+    const onRejected = () => { throw new Error("mine"); };
+    const stats = createBufferingClient("http://127.0.0.1:1", { onRejected });
+    stats.push({ property: "", section: 1, id: 1 });
+  `);
+  expect(stdout).toMatch(/^mine \{"pushed":1,"acknowledged":0,"rejected":1,/);
+});
