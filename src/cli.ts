@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import type { Command, CommandLine, CommandOption } from "./commands/command.js";
 import { deadCommands } from "./commands/dead.js";
 import { migrateCommand } from "./commands/migrate.js";
+import { pushCommand } from "./commands/push.js";
 import { serveCommand } from "./commands/serve.js";
 import { tokenCommands } from "./commands/token.js";
 import { ConfigError, loadConfig, settingDocs } from "./config.js";
@@ -24,6 +25,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   ...deadCommands,
   ...tokenCommands,
+  push: pushCommand,
 };
 
 /** Options of every command. */
@@ -49,7 +51,7 @@ export async function runCli(
       return EXIT_OK;
     }
     const config = loadConfig({ ...environment, DATA_DIR: environment.DATA_DIR || defaultDataDir() });
-    return await command.run(config, { options, operands });
+    return await command.run(config, { options, operands, environment });
   } catch (error) {
     if (error instanceof UsageError || error instanceof ConfigError) {
       const hint = error instanceof UsageError ? "Try: stats-service --help\n" : "";
@@ -74,7 +76,10 @@ function findCommand(args: readonly string[]): { command: Command; rest: readonl
   return { command, rest: args.slice(wordCount) };
 }
 
-function parse(args: readonly string[], { options = {}, operands }: Command): CommandLine {
+function parse(
+  args: readonly string[],
+  { options = {}, operands }: Command,
+): Omit<CommandLine, "environment"> {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],

@@ -19,3 +19,16 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** The machine's clock, whose timers by themselves do not keep a Node process alive. */
+export const backgroundClock: Clock = {
+  ...systemClock,
+  schedule: (delayMs, callback) => {
+    const timer: unknown = setTimeout(callback, delayMs);
+    // In browsers a timer is a number.
+    if (typeof timer === "object") {
+      (timer as { unref(): void }).unref();
+    }
+    return () => clearTimeout(timer as number);
+  },
+};

@@ -14,6 +14,8 @@ export interface CommandLine {
   readonly operands: readonly string[];
   /** The values of the command's options that were given. */
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  /** For what a command has of its own there, besides the service's settings. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 export interface Command {

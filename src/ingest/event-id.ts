@@ -1,12 +1,11 @@
 /**
  * Event ids: makes UUIDv7s (RFC 9562) and reads the ones that callers send; it never decides which are
- * acceptable.
+ * acceptable. The client makes its ids here too, in browsers as well, so it imports nothing of Node's.
  */
-import { randomFillSync } from "node:crypto";
-import { ID_BYTES } from "../postgres/incoming-codec.js";
+import { ID_BYTES } from "../uuid.js";
 
 /** Fills `target` with random bytes from a cryptographic source. */
-export type FillRandom = (target: Uint8Array) => void;
+export type FillRandom = (target: Uint8Array<ArrayBuffer>) => void;
 
 /** A clock that runs back further than this was set, not slewed: ids follow it instead of waiting for it. */
 const CLOCK_SET_MS = 10_000;
@@ -37,7 +36,7 @@ export class EventIds {
   /** `now` gives Unix time in milliseconds. */
   constructor(deps: { now: () => number; fillRandom?: FillRandom }) {
     this.#now = deps.now;
-    this.#fillRandom = deps.fillRandom ?? ((target) => void randomFillSync(target));
+    this.#fillRandom = deps.fillRandom ?? ((target) => void crypto.getRandomValues(target));
   }
 
   /** Writes the next id, 16 bytes, to the start of `target`. */

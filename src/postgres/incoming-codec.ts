@@ -7,7 +7,10 @@
  * A tuple is an int16 field count and then, for each field, an int32 length (−1 for NULL) and that many bytes,
  * all big-endian. Ours has six fields, in the order of {@link INCOMING_COLUMNS}.
  */
+import { formatUuid, ID_BYTES } from "../uuid.js";
 import { decodeInet } from "./inet.js";
+
+export { formatUuid, ID_BYTES };
 
 /** The columns that a tuple holds, in its order. */
 export const INCOMING_COLUMNS = [
@@ -24,9 +27,6 @@ export const COPY_HEADER = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "lat
 
 /** What a COPY stream ends with: a field count of −1. */
 export const COPY_TRAILER = Buffer.from([0xff, 0xff]);
-
-/** Length of an id, in bytes (a UUID). */
-export const ID_BYTES = 16;
 
 /** Longest property, in characters; all are ASCII, so in bytes too. */
 export const PROPERTY_MAX_BYTES = 32;
@@ -223,10 +223,4 @@ function decodeAddress(bytes: Buffer, start: number): string {
   } catch (cause) {
     throw new TupleFormatError(`the tuple at byte ${start} has no address where one must be`, { cause });
   }
-}
-
-/** The 36-character form of a UUID of 16 bytes. */
-export function formatUuid(id: Uint8Array): string {
-  const hex = Buffer.from(id.buffer, id.byteOffset, ID_BYTES).toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

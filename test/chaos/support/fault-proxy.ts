@@ -1,6 +1,6 @@
 /**
- * A TCP proxy in front of PostgreSQL that makes the network's faults on demand; it passes bytes on unchanged and
- * understands only as much of them as a fault needs.
+ * A TCP proxy in front of PostgreSQL, or of the service, that makes the network's faults on demand; it passes bytes on
+ * unchanged and understands only as much of them as a fault needs.
  */
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -10,10 +10,20 @@ import { connect, createServer, type Server, type Socket } from "node:net";
  * - `refuse`: connections are reset as soon as they are made, open ones at once
  * - `blackhole`: connections stay open and nothing comes through any more, not even on open ones
  * - `slow`: each chunk is delayed by 500 ms, either way
+ * - `cut-request`: half of what a client sends next comes through, then the connection is reset
+ * - `cut-answer`: the same of what the server sends
  * - `reset-in-copy`: the connection is reset when the first data of a COPY have passed
  * - `cut-commit`: the answer to a COPY that was committed is swallowed and the connection reset
  */
-export type NetworkFault = "pass" | "refuse" | "blackhole" | "slow" | "reset-in-copy" | "cut-commit";
+export type NetworkFault =
+  | "pass"
+  | "refuse"
+  | "blackhole"
+  | "slow"
+  | "cut-request"
+  | "cut-answer"
+  | "reset-in-copy"
+  | "cut-commit";
 
 const SLOW_MS = 500;
 /** The statement that begins a flush, as it stands in the message. */
@@ -112,7 +122,7 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   #fromClient(link: Link, chunk: Buffer): void {
-    if (this.#fault === "reset-in-copy" && link.inCopy) {
+    if (this.#fault === "cut-request" || (this.#fault === "reset-in-copy" && link.inCopy)) {
       link.server.write(chunk.subarray(0, chunk.length / 2));
       this.#strike(link);
       return;
@@ -124,6 +134,11 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   #fromServer(link: Link, chunk: Buffer): void {
+    if (this.#fault === "cut-answer") {
+      link.client.write(chunk.subarray(0, chunk.length / 2));
+      this.#strike(link);
+      return;
+    }
     const complete = link.inCopy ? chunk.indexOf(COPY_COMPLETE) : -1;
     if (complete !== -1) {
       link.inCopy = false;

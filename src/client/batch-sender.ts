@@ -1,0 +1,128 @@
+/** Sends sealed batches, a few at a time, and paces itself by what comes of them; it never keeps the books. */
+import { ConnectError } from "@connectrpc/connect";
+import { AckMode, type PushBatchResponse } from "../../gen/stats/v1/stats_pb.js";
+import type { Clock } from "../clock.js";
+import { type BackoffOptions, backoffMs } from "../ingest/backoff.js";
+import type { EventBatch, EventBuffer } from "./event-buffer.js";
+import { judgeError, judgeResponse, type Verdict } from "./verdict.js";
+
+/** The one method of the service that is needed. */
+export interface BatchPusher {
+  /** Rejects when `signal` aborts or `timeoutMs` are over. */
+  pushBatch(
+    request: { events: { property: string; section: number; id: number; eventId: string }[]; ack: AckMode },
+    options: { signal: AbortSignal; timeoutMs: number },
+  ): Promise<PushBatchResponse>;
+}
+
+export interface BatchSenderDeps {
+  readonly pusher: BatchPusher;
+  readonly buffer: EventBuffer;
+  /** Its timers need not keep a process alive. */
+  readonly clock: Clock;
+  /** Gives numbers in [0, 1), for the jitter. */
+  readonly random: () => number;
+  readonly ack: "queued" | "durable";
+  readonly maxCalls: number;
+  readonly callTimeoutMs: number;
+  /** Takes what has come of a call; the next one is made `pauseMs` after it. */
+  readonly onVerdict: (batch: EventBatch, verdict: Verdict, pauseMs: number) => void;
+}
+
+const BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 10_000, minMs: 10 };
+/** While a person has to mend something: a token, an address. */
+const SLOW_BACKOFF: BackoffOptions = { firstMs: 5_000, maxMs: 30_000, minMs: 1_000 };
+
+/** Works whenever it is told that there may be something to send, until it is closed. */
+export class BatchSender {
+  readonly #deps: BatchSenderDeps;
+  readonly #calls = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
+  /** Rounds in a row that left something to send again. */
+  #failures = 0;
+  /** Calls that were in flight together are one round, and so one failure: they met the same trouble. */
+  #round = 0;
+  /** On the clock's `elapsed()`. */
+  #pausedUntil = 0;
+  #cancelPause: (() => void) | undefined;
+
+  constructor(deps: BatchSenderDeps) {
+    this.#deps = deps;
+  }
+
+  /** Makes the calls that may be made now. */
+  send(): void {
+    while (this.#mayCall()) {
+      const batch = this.#deps.buffer.take();
+      if (batch === undefined) {
+        return;
+      }
+      const call = this.#call(batch).finally(() => {
+        this.#calls.delete(call);
+        this.send();
+      });
+      this.#calls.add(call);
+    }
+  }
+
+  /** Gives up the calls in flight; resolves when they have ended. Safe twice. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    this.#cancelPause?.();
+    await Promise.all(this.#calls);
+  }
+
+  #mayCall(): boolean {
+    const isPaused = this.#deps.clock.elapsed() < this.#pausedUntil;
+    return this.#calls.size < this.#deps.maxCalls && !isPaused && !this.#stopping.signal.aborted;
+  }
+
+  async #call(batch: EventBatch): Promise<void> {
+    const { pusher, ack, callTimeoutMs } = this.#deps;
+    const round = this.#round;
+    const request = {
+      events: batch.map(({ property, section, id, eventId }) => ({ property, section, id, eventId })),
+      ack: ack === "durable" ? AckMode.DURABLE : AckMode.QUEUED,
+    };
+    const limits = { signal: this.#stopping.signal, timeoutMs: callTimeoutMs };
+    const verdict = await pusher
+      .pushBatch(request, limits)
+      .then((response) => judgeResponse(batch, response))
+      .catch((error: unknown) => judgeError(batch, ConnectError.from(error)));
+    if (this.#stopping.signal.aborted && verdict.pace !== "on") {
+      // Given up, not failed.
+      this.#deps.buffer.land(batch, [batch]);
+      return;
+    }
+    this.#deps.onVerdict(batch, verdict, this.#pace(verdict, round));
+  }
+
+  /** Begins the pause that the verdict on a call of `round` asks for, and returns its length in milliseconds. */
+  #pace({ pace, retryAfterMs }: Verdict, round: number): number {
+    if (pace === "on") {
+      this.#failures = 0;
+      this.#round += 1;
+      return 0;
+    }
+    if (round === this.#round || this.#failures === 0) {
+      this.#failures += 1;
+      this.#round += 1;
+    }
+    const { clock, random } = this.#deps;
+    const backoff = backoffMs(this.#failures, pace === "slow" ? SLOW_BACKOFF : BACKOFF, random);
+    const pauseMs = Math.max(retryAfterMs, backoff);
+    const until = clock.elapsed() + pauseMs;
+    if (until > this.#pausedUntil) {
+      this.#pausedUntil = until;
+      this.#cancelPause?.();
+      this.#cancelPause = clock.schedule(pauseMs, () => this.#resume());
+    }
+    return pauseMs;
+  }
+
+  /** Not by `elapsed()`: by its reckoning a timer may fire a fraction of a millisecond early. */
+  #resume(): void {
+    this.#pausedUntil = 0;
+    this.send();
+  }
+}

@@ -1,0 +1,245 @@
+/**
+ * Takes events at once and keeps each until the service has acknowledged or rejected it; it keeps the books, and never
+ * sends by itself (batch-sender.ts does).
+ */
+import { backgroundClock, type Clock, systemClock } from "../clock.js";
+import { EventIds } from "../ingest/event-id.js";
+import { formatUuid, ID_BYTES } from "../uuid.js";
+import { type BatchPusher, BatchSender } from "./batch-sender.js";
+import { EVENT_MAX_BYTES, eventBytes, eventViolations, type StatsEvent } from "./event.js";
+import { type EventBatch, EventBuffer } from "./event-buffer.js";
+import { type BufferingOptions, soundNumbers } from "./options.js";
+import { createStatsClient, type StatsClientOptions } from "./stats-client.js";
+import type { Verdict } from "./verdict.js";
+import { Waits } from "./waits.js";
+
+/** Where events are. At every moment `pushed = acknowledged + rejected + buffered`. */
+export interface BufferingCounters {
+  /** Taken by `push`, or rejected by it at once. */
+  readonly pushed: number;
+  readonly acknowledged: number;
+  /** Dropped, since they can never be accepted. */
+  readonly rejected: number;
+  /** In the buffer, those in flight included. */
+  readonly buffered: number;
+  /** Not taken by `push`, since the buffer was full or closed. */
+  readonly refused: number;
+  /** Events sent once more, counted each time. */
+  readonly retried: number;
+}
+
+/** Not all events were acknowledged in time. They are still in the buffer. */
+export class UndeliveredError extends Error {
+  override readonly name = "UndeliveredError";
+  readonly undelivered: number;
+
+  constructor(undelivered: number) {
+    super(`events that are not acknowledged yet: ${undelivered}`);
+    this.undelivered = undelivered;
+  }
+}
+
+export interface WaitOptions {
+  /** Longest wait, in milliseconds. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface BufferingDeps {
+  readonly pusher: BatchPusher;
+  /** Default: the machine's. */
+  readonly clock?: Clock | undefined;
+  /** Gives numbers in [0, 1), for the jitter. Default: `Math.random`. */
+  readonly random?: (() => number) | undefined;
+}
+
+const FLUSH_TIMEOUT_MS = 30_000;
+const CLOSE_TIMEOUT_MS = 10_000;
+
+/**
+ * Makes a buffering client of the service at `baseUrl`, for example `http://localhost:3000`.
+ *
+ * @throws TypeError when the URL or an option cannot be used
+ */
+export function createBufferingClient(
+  baseUrl: string | URL,
+  options: BufferingOptions & Omit<StatsClientOptions, "timeoutMs"> = {},
+): BufferingClient {
+  return new BufferingClient({ pusher: createStatsClient(baseUrl, options) }, options);
+}
+
+/** Open from the start until `close()`. */
+export class BufferingClient implements AsyncDisposable {
+  readonly #options: BufferingOptions;
+  readonly #batchAgeMs: number;
+  /** For what goes on by itself; its timers do not keep a process alive, those of the waits do. */
+  readonly #clock: Clock;
+  readonly #ids: EventIds;
+  readonly #id = new Uint8Array(ID_BYTES);
+  readonly #buffer: EventBuffer;
+  readonly #sender: BatchSender;
+  readonly #waits: Waits;
+  readonly #counts = { pushed: 0, acknowledged: 0, rejected: 0, refused: 0, retried: 0 };
+  #cancelSeal: (() => void) | undefined;
+  #closing: Promise<{ undelivered: number }> | undefined;
+
+  /** @throws TypeError when an option is out of its range */
+  constructor({ pusher, clock, random = Math.random }: BufferingDeps, options: BufferingOptions = {}) {
+    const numbers = soundNumbers(options);
+    this.#options = options;
+    this.#batchAgeMs = numbers.batchAgeMs;
+    this.#clock = clock ?? backgroundClock;
+    this.#ids = new EventIds({ now: () => this.#clock.now() });
+    this.#buffer = new EventBuffer(numbers);
+    this.#waits = new Waits(clock ?? systemClock);
+    this.#sender = new BatchSender({
+      pusher,
+      buffer: this.#buffer,
+      clock: this.#clock,
+      random,
+      ack: options.ack ?? "queued",
+      maxCalls: numbers.maxCalls,
+      callTimeoutMs: numbers.callTimeoutMs,
+      onVerdict: (batch, verdict, pauseMs) => this.#settle(batch, verdict, pauseMs),
+    });
+  }
+
+  get counters(): BufferingCounters {
+    return { ...this.#counts, buffered: this.#buffer.events };
+  }
+
+  /**
+   * Takes an event, to be sent soon; changes to the object have no effect after it. Never throws. False when the event was
+   * not taken: the buffer is full or closed (counted in `refused`), or the event is not sound (counted in `rejected`, and
+   * told to `onRejected`).
+   */
+  push(event: StatsEvent): boolean {
+    if (this.#closing !== undefined) {
+      this.#counts.refused += 1;
+      return false;
+    }
+    const violations = eventViolations(event);
+    if (violations.length > 0) {
+      const message = `invalid ${violations.map(({ field }) => field).join(", ")}`;
+      this.#counts.pushed += 1;
+      this.#counts.rejected += 1;
+      this.#tell(this.#options.onRejected, () => ({ event, reason: "INVALID", message, violations }));
+      return false;
+    }
+    const bytes = eventBytes(event);
+    if (!this.#buffer.hasRoom(bytes)) {
+      this.#counts.refused += 1;
+      return false;
+    }
+    this.#counts.pushed += 1;
+    const { property, section, id, eventId = this.#newEventId() } = event;
+    this.#buffer.add({ source: event, property, section, id, eventId, bytes, order: this.#counts.pushed });
+    this.#sealInTime();
+    this.#sender.send();
+    return true;
+  }
+
+  /** Resolves when `push` has room for an event; also when the client is closed. */
+  async whenRoom(): Promise<void> {
+    await this.#waits.until(() => this.#closing !== undefined || this.#buffer.hasRoom(EVENT_MAX_BYTES));
+  }
+
+  /**
+   * Sends without delay what is buffered. Resolves when each event that was pushed before has been acknowledged or
+   * rejected. The pauses between tries are kept.
+   *
+   * @throws UndeliveredError after `timeoutMs` (default: 30,000), or when the client ends before
+   */
+  async flush({ timeoutMs = FLUSH_TIMEOUT_MS }: WaitOptions = {}): Promise<void> {
+    if (!(await this.#settled(timeoutMs))) {
+      throw new UndeliveredError(this.#buffer.events);
+    }
+  }
+
+  /**
+   * Takes no more events, sends what is buffered, and ends. Never rejects; safe twice. After `timeoutMs` (default: 10,000)
+   * it gives up the calls in flight. Resolves with the number of events that were not acknowledged; some may have been
+   * recorded all the same, by a call whose answer did not come.
+   */
+  close({ timeoutMs = CLOSE_TIMEOUT_MS }: WaitOptions = {}): Promise<{ undelivered: number }> {
+    this.#closing ??= this.#end(timeoutMs);
+    // For those who wait for room.
+    this.#waits.check();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #end(timeoutMs: number): Promise<{ undelivered: number }> {
+    await this.#settled(timeoutMs);
+    await this.#sender.close();
+    this.#waits.end();
+    return { undelivered: this.#buffer.events };
+  }
+
+  /** Resolves with true when all that was pushed before has left the buffer; with false if that takes too long. */
+  #settled(timeoutMs: number): Promise<boolean> {
+    this.#seal();
+    const through = this.#counts.pushed;
+    return this.#waits.until(() => this.#buffer.oldest() > through, timeoutMs);
+  }
+
+  #newEventId(): string {
+    this.#ids.next(this.#id);
+    return formatUuid(this.#id);
+  }
+
+  #sealInTime(): void {
+    if (this.#buffer.hasOpen) {
+      this.#cancelSeal ??= this.#clock.schedule(this.#batchAgeMs, () => this.#seal());
+    } else {
+      this.#cancelSealing();
+    }
+  }
+
+  #seal(): void {
+    this.#cancelSealing();
+    this.#buffer.seal();
+    this.#sender.send();
+  }
+
+  #cancelSealing(): void {
+    this.#cancelSeal?.();
+    this.#cancelSeal = undefined;
+  }
+
+  /** Does what the verdict says: the books first, for those who are told look at them. */
+  #settle(batch: EventBatch, verdict: Verdict, pauseMs: number): void {
+    const { acknowledged, rejected, again, error } = verdict;
+    this.#buffer.land(batch, again);
+    this.#counts.acknowledged += acknowledged.length;
+    const events = again.reduce((total, { length }) => total + length, 0);
+    this.#counts.rejected += rejected.length;
+    this.#counts.retried += events;
+    for (const { event, ...why } of rejected) {
+      this.#tell(this.#options.onRejected, () => ({ event: event.source, ...why }));
+    }
+    if (acknowledged.length > 0) {
+      this.#tell(this.#options.onAcknowledged, () => acknowledged.map(({ source }) => source));
+    }
+    if (error !== undefined) {
+      this.#tell(this.#options.onError, () => ({ error, events, retryInMs: pauseMs }));
+    }
+    this.#waits.check();
+  }
+
+  /** An error in a callback is the caller's bug: it surfaces as one that nobody caught, and harms nothing here. */
+  #tell<T>(callback: ((news: T) => void) | undefined, news: () => T): void {
+    if (callback === undefined) {
+      return;
+    }
+    try {
+      callback(news());
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+}

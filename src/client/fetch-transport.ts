@@ -1,0 +1,83 @@
+/**
+ * Carries unary Connect calls by `fetch`, in Node and in browsers alike; it never retries.
+ *
+ * connect's own transports are for one or the other. This is its protocol with an HTTP client of our own: connect's
+ * `createFetchClient` streams the request, which Node refuses without `duplex` and browsers over HTTP/1.1.
+ */
+import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
+import {
+  readAllBytes,
+  type UniversalClientFn,
+  type UniversalClientRequest,
+  universalClientResponseFromFetch,
+} from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { messageOf } from "../error-message.js";
+
+/** What a gRPC client takes by default; the service keeps its answers below it. */
+const RESPONSE_MAX_BYTES = 4 * 1024 * 1024;
+const REQUEST_MAX_BYTES = 1024 * 1024;
+
+export interface FetchTransportOptions {
+  readonly baseUrl: string;
+  readonly fetch: typeof globalThis.fetch;
+  /** Time limit of each call that names none, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly interceptors: readonly Interceptor[];
+}
+
+/** Makes a transport for unary calls. */
+export function createFetchTransport(options: FetchTransportOptions): Transport {
+  return createTransport({
+    httpClient: createHttpClient(options.fetch),
+    baseUrl: options.baseUrl,
+    useBinaryFormat: true,
+    interceptors: [...options.interceptors],
+    // `fetch` asks for compressed answers and decompresses them by itself.
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: 0,
+    readMaxBytes: RESPONSE_MAX_BYTES,
+    writeMaxBytes: REQUEST_MAX_BYTES,
+    defaultTimeoutMs: options.timeoutMs,
+  });
+}
+
+function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {
+  return async (request) => {
+    const body = request.body && (await readAllBytes(request.body, REQUEST_MAX_BYTES));
+    const response = await fetch(request.url, {
+      method: request.method,
+      headers: request.header,
+      ...(body && { body: body as Uint8Array<ArrayBuffer> }),
+      ...(request.signal && { signal: request.signal }),
+    }).catch((error: unknown) => {
+      throw unreachable(error, request);
+    });
+    const header = new Headers(response.headers);
+    // They speak of the body before `fetch` decompressed it.
+    header.delete("content-encoding");
+    header.delete("content-length");
+    const universal = universalClientResponseFromFetch(response);
+    return { ...universal, header, body: namingFaults(universal.body, request) };
+  };
+}
+
+/** A body whose loss on the way is an error like that of a server out of reach. */
+async function* namingFaults(body: AsyncIterable<Uint8Array>, request: UniversalClientRequest) {
+  try {
+    yield* body;
+  } catch (error) {
+    throw unreachable(error, request);
+  }
+}
+
+/** `fetch` says "fetch failed", and why in `cause`. An abort is left to connect, which knows the reason. */
+function unreachable(error: unknown, { url, signal }: UniversalClientRequest): unknown {
+  if (signal?.aborted === true) {
+    return error;
+  }
+  const { cause } = (error ?? {}) as { cause?: unknown };
+  const message = `no answer from ${new URL(url).origin}: ${messageOf(cause ?? error)}`;
+  return new ConnectError(message, Code.Unavailable, undefined, undefined, error);
+}

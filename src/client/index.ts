@@ -1,0 +1,15 @@
+/** The public face of the client, `stats-service/client`: for Node and browsers. */
+
+export { AckMode } from "../../gen/stats/v1/stats_pb.js";
+export type { BatchPusher } from "./batch-sender.js";
+export {
+  BufferingClient,
+  type BufferingCounters,
+  type BufferingDeps,
+  createBufferingClient,
+  UndeliveredError,
+  type WaitOptions,
+} from "./buffering-client.js";
+export type { FieldViolation, StatsEvent } from "./event.js";
+export { BATCH_MAX_BYTES, type BufferingOptions, type Failure, type Rejection } from "./options.js";
+export { createStatsClient, type StatsClient, type StatsClientOptions } from "./stats-client.js";

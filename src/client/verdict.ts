@@ -1,0 +1,125 @@
+/** Reads from the answer to a PushBatch what has become of each event, and when to try the others again. */
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
+import { type PushBatchResponse, RejectionReason } from "../../gen/stats/v1/stats_pb.js";
+import type { FieldViolation } from "./event.js";
+import type { BufferedEvent, EventBatch } from "./event-buffer.js";
+
+/** An event that will never be accepted. */
+export interface RejectedEvent {
+  readonly event: BufferedEvent;
+  /** `INVALID`, or the name of a reason that this version does not know. */
+  readonly reason: string;
+  readonly message: string;
+  readonly violations: readonly FieldViolation[];
+}
+
+/** What one call has come to. Each event of the batch is in one of the three lists. */
+export interface Verdict {
+  readonly acknowledged: readonly BufferedEvent[];
+  readonly rejected: readonly RejectedEvent[];
+  /** What to send again, each in a call of its own. */
+  readonly again: readonly EventBatch[];
+  /** The service's own word on when, in milliseconds; 0: none. */
+  readonly retryAfterMs: number;
+  /** How to go on: at once; after a growing pause; after a long one, since a person must mend something. */
+  readonly pace: "on" | "backoff" | "slow";
+  /** Why there is something to send again; absent when there is nothing, or when it was only too much for one call. */
+  readonly error?: ConnectError;
+}
+
+/** Codes that say that the call was wrong, not the moment: the events are sound, and are kept. */
+const NEEDS_A_PERSON: ReadonlySet<Code> = new Set([
+  Code.Unauthenticated,
+  Code.PermissionDenied,
+  Code.Unimplemented,
+  Code.NotFound,
+]);
+
+const TOO_MANY_FIELD = "events";
+const INDEXED_FIELD = /^events\[(\d+)\]\.(.+)$/;
+
+/** The verdict of an answer. Throws ConnectError when it cannot be one to this batch. */
+export function judgeResponse(batch: EventBatch, { accepted, rejections }: PushBatchResponse): Verdict {
+  if (accepted + rejections.length !== batch.length) {
+    throw new ConnectError(
+      `the answer tells of ${accepted + rejections.length} events, not of the ${batch.length} that were sent`,
+      Code.Internal,
+    );
+  }
+  const rest = new Set(batch);
+  const rejected: RejectedEvent[] = [];
+  const full: BufferedEvent[] = [];
+  let retryAfterMs = 0;
+  for (const { index, reason, message, violations, retryDelay } of rejections) {
+    const event = batch[index];
+    if (event === undefined || !rest.delete(event)) {
+      throw new ConnectError(`the answer rejects event ${index} of ${batch.length}`, Code.Internal);
+    }
+    if (retryDelay === undefined) {
+      rejected.push({ event, reason: RejectionReason[reason] ?? `reason ${reason}`, message, violations });
+    } else {
+      full.push(event);
+      retryAfterMs = Math.max(retryAfterMs, durationMs(retryDelay));
+    }
+  }
+  return {
+    acknowledged: [...rest],
+    rejected,
+    again: full.length === 0 ? [] : [full],
+    retryAfterMs,
+    ...(full.length === 0 ? { pace: "on" } : { pace: "backoff", error: noRoomFor(full.length) }),
+  };
+}
+
+/** The verdict of a call that failed. */
+export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
+  if (error.code === Code.InvalidArgument) {
+    return judgeInvalid(batch, error);
+  }
+  return {
+    acknowledged: [],
+    rejected: [],
+    again: [batch],
+    retryAfterMs: retryInfoMs(error),
+    pace: NEEDS_A_PERSON.has(error.code) ? "slow" : "backoff",
+    error,
+  };
+}
+
+function noRoomFor(events: number): ConnectError {
+  return new ConnectError(`the service has no room for ${events} events of a batch`, Code.ResourceExhausted);
+}
+
+/** Too many events for this service, or none of them can be accepted, ever. */
+function judgeInvalid(batch: EventBatch, error: ConnectError): Verdict {
+  const fields = error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations);
+  const isTooMany = fields.length > 0 && fields.every(({ field }) => field === TOO_MANY_FIELD);
+  if (isTooMany && batch.length > 1) {
+    const half = Math.ceil(batch.length / 2);
+    const again = [batch.slice(0, half), batch.slice(half)];
+    return { acknowledged: [], rejected: [], again, retryAfterMs: 0, pace: "on" };
+  }
+  const violations = new Map<number, FieldViolation[]>();
+  for (const { field, description } of fields) {
+    const [, index, name] = INDEXED_FIELD.exec(field) ?? [];
+    if (index !== undefined && name !== undefined) {
+      const list = violations.get(Number(index)) ?? [];
+      violations.set(Number(index), [...list, { field: name, description }]);
+    }
+  }
+  const rejected = batch.map((event, index) => ({
+    event,
+    reason: "INVALID",
+    message: error.rawMessage,
+    // The service names the first fields only.
+    violations: violations.get(index) ?? [],
+  }));
+  return { acknowledged: [], rejected, again: [], retryAfterMs: 0, pace: "on" };
+}
+
+function retryInfoMs(error: ConnectError): number {
+  const delays = error.findDetails(RetryInfoSchema).map(({ retryDelay }) => retryDelay);
+  return Math.max(0, ...delays.map((delay) => (delay === undefined ? 0 : durationMs(delay))));
+}

@@ -1,0 +1,56 @@
+/** Those who wait for the buffer: to get rid of events, or to have room; it never looks into the buffer itself. */
+import type { Clock } from "../clock.js";
+
+interface Waiter {
+  readonly isOver: () => boolean;
+  readonly end: (isOver: boolean) => void;
+}
+
+/** Waits for conditions that are looked at whenever {@link Waits.check} is called. */
+export class Waits {
+  readonly #clock: Clock;
+  readonly #waiters = new Set<Waiter>();
+  #hasEnded = false;
+
+  /** While someone waits, the clock's timers should keep a process alive. */
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Resolves with true once the condition holds; with false after `timeoutMs`, if given, or at the end. */
+  until(isOver: () => boolean, timeoutMs?: number): Promise<boolean> {
+    if (isOver() || this.#hasEnded) {
+      return Promise.resolve(isOver());
+    }
+    return new Promise((resolve) => {
+      const waiter: Waiter = {
+        isOver,
+        end: (result) => {
+          cancel?.();
+          this.#waiters.delete(waiter);
+          resolve(result);
+        },
+      };
+      const cancel =
+        timeoutMs === undefined ? undefined : this.#clock.schedule(timeoutMs, () => waiter.end(false));
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** Something has changed: ends the waits whose condition holds now. */
+  check(): void {
+    for (const waiter of this.#waiters) {
+      if (waiter.isOver()) {
+        waiter.end(true);
+      }
+    }
+  }
+
+  /** Ends all waits, those to come included. */
+  end(): void {
+    this.#hasEnded = true;
+    for (const waiter of this.#waiters) {
+      waiter.end(false);
+    }
+  }
+}

@@ -1,0 +1,144 @@
+/** One run of the command `push`: feeds lines to a buffering client until the input or someone's patience ends. */
+import { Code, type ConnectError } from "@connectrpc/connect";
+import type { BufferingClient } from "../../client/buffering-client.js";
+import type { BufferingOptions, Failure, Rejection } from "../../client/options.js";
+import type { Clock } from "../../clock.js";
+import type { EventLine } from "./event-lines.js";
+import { LineLedger } from "./line-ledger.js";
+
+/** Why a run ended before its input did. */
+export type PushStop =
+  | { readonly kind: "signal"; readonly signal: "SIGINT" | "SIGTERM" }
+  | { readonly kind: "unreachable" | "refused"; readonly error: ConnectError };
+
+export interface PushResult {
+  readonly acknowledged: number;
+  /** Events that can never be accepted. */
+  readonly rejected: number;
+  /** Lines that are no event. */
+  readonly badLines: number;
+  /** Events that were read and have no answer. They may have been recorded all the same. */
+  readonly undelivered: number;
+  /** Up to this line all are settled; the place to resume is the next one. */
+  readonly settledThrough: number;
+  readonly stop: PushStop | undefined;
+}
+
+export interface PushRunDeps {
+  readonly createClient: (options: BufferingOptions) => BufferingClient;
+  readonly clock: Clock;
+  /** Without an acknowledgement for so long, the service is out of reach. */
+  readonly patienceMs: number;
+  /** Told what is wrong with a line. */
+  readonly onFault: (line: number, what: string) => void;
+}
+
+/** Events that are read ahead of their answers. */
+export const EVENTS_MAX = 10_000;
+/** The last that was read may still be on its way when a signal comes. */
+const SIGNAL_FLUSH_MS = 10_000;
+/** As long as it takes: patience ends it. */
+const NO_TIMEOUT_MS = 2 ** 31 - 1;
+
+const REFUSING_CODES: ReadonlySet<Code> = new Set([
+  Code.Unauthenticated,
+  Code.PermissionDenied,
+  Code.Unimplemented,
+]);
+
+/** Runs once. */
+export class PushRun {
+  readonly #deps: PushRunDeps;
+  readonly #lines = new LineLedger();
+  readonly #client: BufferingClient;
+  #progressAt: number;
+  #stop: PushStop | undefined;
+  #endEarly: () => void = () => undefined;
+  readonly #stopped: Promise<void>;
+
+  constructor(deps: PushRunDeps) {
+    this.#deps = deps;
+    this.#progressAt = deps.clock.elapsed();
+    this.#stopped = new Promise((resolve) => {
+      this.#endEarly = resolve;
+    });
+    this.#client = deps.createClient({
+      // One after the other, so that what is settled is a beginning of the input.
+      maxCalls: 1,
+      batchEvents: 5_000,
+      maxEvents: EVENTS_MAX,
+      onAcknowledged: (events) => {
+        this.#progressAt = deps.clock.elapsed();
+        for (const event of events) {
+          this.#lines.settle(event);
+        }
+      },
+      onRejected: (rejection) => this.#reject(rejection),
+      onError: (failure) => this.#judge(failure),
+    });
+  }
+
+  /** Resolves when the run is to end early. */
+  get stopped(): Promise<void> {
+    return this.#stopped;
+  }
+
+  get counts(): { acknowledged: number; faulty: number } {
+    const { acknowledged, rejected } = this.#client.counters;
+    return { acknowledged, faulty: rejected + this.#lines.bad };
+  }
+
+  /** Ends the run early: no line is read any more. */
+  stop(reason: PushStop): void {
+    this.#stop ??= reason;
+    this.#endEarly();
+  }
+
+  /** Pushes the lines and waits for their answers. */
+  async push(lines: AsyncIterable<EventLine>): Promise<PushResult> {
+    await this.#feed(lines);
+    await Promise.race([this.#flush(NO_TIMEOUT_MS), this.#stopped]);
+    if (this.#stop?.kind === "signal") {
+      await this.#flush(SIGNAL_FLUSH_MS);
+    }
+    const { undelivered } = await this.#client.close({ timeoutMs: 0 });
+    const { acknowledged, rejected } = this.#client.counters;
+    const { bad: badLines, settledThrough } = this.#lines;
+    return { acknowledged, rejected, badLines, undelivered, settledThrough, stop: this.#stop };
+  }
+
+  async #feed(lines: AsyncIterable<EventLine>): Promise<void> {
+    for await (const line of lines) {
+      if ("event" in line) {
+        await Promise.race([this.#client.whenRoom(), this.#stopped]);
+      }
+      if (this.#stop !== undefined) {
+        return;
+      }
+      if ("event" in line) {
+        this.#lines.read(line.number, line.event);
+        this.#client.push(line.event);
+      } else {
+        this.#lines.readBad(line.number);
+        this.#deps.onFault(line.number, line.fault);
+      }
+    }
+  }
+
+  #flush(timeoutMs: number): Promise<void> {
+    return this.#client.flush({ timeoutMs }).catch(() => undefined);
+  }
+
+  #reject({ event, message, violations }: Rejection): void {
+    const details = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
+    this.#deps.onFault(this.#lines.settle(event) ?? 0, `is rejected: ${details || message}`);
+  }
+
+  #judge({ error }: Failure): void {
+    if (REFUSING_CODES.has(error.code)) {
+      this.stop({ kind: "refused", error });
+    } else if (this.#deps.clock.elapsed() - this.#progressAt >= this.#deps.patienceMs) {
+      this.stop({ kind: "unreachable", error });
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import { createBufferingClient } from "../../src/client/buffering-client.js";
+import type { Rejection } from "../../src/client/options.js";
+import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import { ServiceProcess } from "../support/service-process.js";
+
+const COUNT = 5_000;
+
+async function storedItems(database: TestDatabase): Promise<number[]> {
+  const { rows } = await database.pool.query<{ item: string }>(
+    "SELECT property_id AS item FROM incoming ORDER BY property_id",
+  );
+  return rows.map(({ item }) => Number(item));
+}
+
+test("events of a buffering client become rows, those that the service rejects aside", async () => {
+  await using database = await createTestDatabase();
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, PROPERTIES: "news" });
+  const rejections: Rejection[] = [];
+  const stats = createBufferingClient(service.url, {
+    ack: "durable",
+    onRejected: (rejection) => rejections.push(rejection),
+  });
+  for (let id = 1; id <= COUNT; id++) {
+    // Many rejections make an answer that the service compresses.
+    stats.push({ property: id % 2 === 0 ? "news" : "shop", section: 1, id });
+  }
+  await stats.flush();
+  expect(stats.counters).toEqual({
+    pushed: COUNT,
+    acknowledged: COUNT / 2,
+    rejected: COUNT / 2,
+    buffered: 0,
+    refused: 0,
+    retried: 0,
+  });
+  expect(rejections[0]).toMatchObject({
+    event: { property: "shop", id: 1 },
+    reason: "INVALID",
+    violations: [{ field: "property" }],
+  });
+  expect(await storedItems(database)).toEqual(Array.from({ length: COUNT / 2 }, (_, n) => 2 * (n + 1)));
+  expect(await stats.close()).toEqual({ undelivered: 0 });
+});
+
+test("batches that are longer than the service takes arrive in parts", async () => {
+  await using database = await createTestDatabase();
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, BATCH_MAX_EVENTS: "300" });
+  await using stats = createBufferingClient(service.url, { ack: "durable" });
+  for (let id = 1; id <= 2_000; id++) {
+    stats.push({ property: "news", section: 1, id });
+  }
+  await stats.flush();
+  expect(stats.counters).toMatchObject({ acknowledged: 2_000, rejected: 0 });
+  expect(await storedItems(database)).toHaveLength(2_000);
+});

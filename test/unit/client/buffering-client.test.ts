@@ -1,0 +1,393 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { AckMode } from "../../../gen/stats/v1/stats_pb.js";
+import { BufferingClient, UndeliveredError } from "../../../src/client/buffering-client.js";
+import type { BufferingOptions, Failure, Rejection } from "../../../src/client/options.js";
+import { FakeClock } from "../../support/fake-clock.js";
+import { badRequest, busy, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+
+function setUp(options: BufferingOptions = {}) {
+  const clock = new FakeClock();
+  const pusher = new FakePusher();
+  const rejections: Rejection[] = [];
+  const failures: Failure[] = [];
+  const client = new BufferingClient(
+    // The largest jitter: each pause has its full length.
+    { pusher, clock, random: () => 0.999_999 },
+    {
+      batchEvents: 3,
+      onRejected: (rejection) => rejections.push(rejection),
+      onError: (failure) => failures.push(failure),
+      ...options,
+    },
+  );
+  const push = (...ids: number[]) => ids.map((id) => client.push({ property: "news", section: 1, id }));
+  const call = () => {
+    const [first] = pusher.calls;
+    if (first === undefined) throw new Error("there is no call");
+    return first;
+  };
+  return { clock, pusher, client, push, call, rejections, failures };
+}
+
+describe("batches", () => {
+  test("sends a batch when it has enough events", () => {
+    const { pusher, push } = setUp();
+    push(1, 2);
+    expect(pusher.calls).toHaveLength(0);
+    push(3);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1, 2, 3]]);
+  });
+
+  test("sends a batch when its oldest event has waited long enough", async () => {
+    const { clock, pusher, push } = setUp({ batchAgeMs: 200 });
+    push(1);
+    await clock.advance(150);
+    push(2);
+    await clock.advance(49);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1, 2]]);
+  });
+
+  test("sends a batch before it has too many bytes", () => {
+    const { pusher, client } = setUp({ batchEvents: 1_000, batchBytes: 151 });
+    for (let id = 1; id <= 3; id++) {
+      client.push({ property: "p".repeat(20), section: 1, id });
+    }
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1, 2]]);
+  });
+
+  test("has no more calls in flight than it may", async () => {
+    const { clock, pusher, push, call } = setUp({ maxCalls: 2 });
+    push(1, 2, 3, 4, 5, 6, 7, 8, 9);
+    expect(pusher.calls).toHaveLength(2);
+    call().answer();
+    await clock.settle();
+    expect(pusher.calls.map(({ items }) => items)).toEqual([
+      [4, 5, 6],
+      [7, 8, 9],
+    ]);
+  });
+
+  test("gives each event an id, in ascending order, and keeps the caller's", () => {
+    const { client, push, call } = setUp();
+    const eventId = "01890a5d-ac96-774b-bcce-b302099a8057";
+    push(1, 2);
+    client.push({ property: "news", section: 1, id: 3, eventId });
+    const [first, second, third] = call().request.events.map((event) => event.eventId);
+    expect(first).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    expect(String(first) < String(second)).toBe(true);
+    expect(third).toBe(eventId);
+  });
+
+  test("sends what an event was when it was pushed", () => {
+    const { client, push, call } = setUp();
+    const event = { property: "news", section: 1, id: 1 };
+    client.push(event);
+    event.id = 99;
+    push(2, 3);
+    expect(call().items).toEqual([1, 2, 3]);
+  });
+
+  test("asks for the acknowledgement and within the time that its options name", () => {
+    const durable = setUp({ ack: "durable", callTimeoutMs: 1234 });
+    durable.push(1, 2, 3);
+    expect(durable.call().request.ack).toBe(AckMode.DURABLE);
+    expect(durable.call().timeoutMs).toBe(1234);
+    const queued = setUp();
+    queued.push(1, 2, 3);
+    expect(queued.call().request.ack).toBe(AckMode.QUEUED);
+  });
+});
+
+describe("bounds", () => {
+  test("refuses a push when it has as many events as it may, in flight included", async () => {
+    const { clock, client, push, call } = setUp({ maxEvents: 4 });
+    expect(push(1, 2, 3, 4, 5)).toEqual([true, true, true, true, false]);
+    expect(client.counters).toMatchObject({ pushed: 4, buffered: 4, refused: 1 });
+    call().answer();
+    await clock.settle();
+    expect(push(6)).toEqual([true]);
+  });
+
+  test("refuses a push when it has as many bytes as it may", () => {
+    const { client } = setUp({ maxBytes: 200, batchBytes: 151 });
+    const event = { property: "p".repeat(20), section: 1, id: 1 };
+    expect([client.push(event), client.push(event), client.push(event)]).toEqual([true, true, false]);
+  });
+
+  test("tells when there is room again", async () => {
+    const { clock, client, push, call } = setUp({ maxEvents: 3 });
+    await client.whenRoom();
+    push(1, 2, 3);
+    let hasRoom = false;
+    void client.whenRoom().then(() => {
+      hasRoom = true;
+    });
+    await clock.settle();
+    expect(hasRoom).toBe(false);
+    call().answer();
+    await clock.settle();
+    expect(hasRoom).toBe(true);
+  });
+
+  test.each([
+    [{ batchEvents: 10_001 }, "batchEvents"],
+    [{ batchBytes: 1024 * 1024 }, "batchBytes"],
+    [{ maxCalls: 0 }, "maxCalls"],
+    [{ batchAgeMs: Number.NaN }, "batchAgeMs"],
+  ])("names an option that is out of its range: %j", (options, name) => {
+    expect(() => setUp(options)).toThrow(new RegExp(`^${name} must be a whole number from`));
+  });
+});
+
+describe("retries", () => {
+  test("sends the same events with the same ids again after a growing pause", async () => {
+    const { clock, client, pusher, push, call, failures } = setUp();
+    push(1, 2, 3);
+    const first = call().request;
+    call().fail(new ConnectError("down", Code.Unavailable));
+    await clock.advance(99);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    expect(call().request).toEqual(first);
+    call().fail(new ConnectError("down", Code.Unavailable));
+    await clock.advance(199);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    call().answer();
+    await clock.settle();
+    expect(client.counters).toEqual({
+      pushed: 3,
+      acknowledged: 3,
+      rejected: 0,
+      buffered: 0,
+      refused: 0,
+      retried: 6,
+    });
+    expect(failures.map(({ events, retryInMs }) => ({ events, retryInMs }))).toEqual([
+      { events: 3, retryInMs: 100 },
+      { events: 3, retryInMs: 200 },
+    ]);
+  });
+
+  test("begins with a short pause again after a success", async () => {
+    const { clock, push, call, failures } = setUp();
+    push(1, 2, 3);
+    for (const ms of [100, 200]) {
+      call().fail(new ConnectError("down", Code.Unavailable));
+      await clock.advance(ms);
+    }
+    call().answer();
+    push(4, 5, 6);
+    await clock.settle();
+    call().fail(new ConnectError("down", Code.Unavailable));
+    await clock.settle();
+    expect(failures.at(-1)?.retryInMs).toBe(100);
+  });
+
+  test("takes calls that fail together for one failure", async () => {
+    const { clock, push, call, failures } = setUp({ maxCalls: 2 });
+    push(1, 2, 3, 4, 5, 6);
+    call().fail(new ConnectError("down", Code.Unavailable));
+    call().fail(new ConnectError("down", Code.Unavailable));
+    await clock.settle();
+    expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([100, 100]);
+  });
+
+  test("waits as long as the service says", async () => {
+    const { clock, pusher, push, call } = setUp();
+    push(1, 2, 3);
+    call().fail(busy(Code.ResourceExhausted, 5_000));
+    await clock.advance(4_999);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    expect(pusher.calls).toHaveLength(1);
+  });
+
+  test("sends only the events again that there was no room for", async () => {
+    const { clock, client, push, call } = setUp();
+    push(1, 2, 3);
+    call().answer([noRoom(1, 700), noRoom(2, 800)]);
+    await clock.advance(799);
+    expect(client.counters).toMatchObject({ acknowledged: 1, buffered: 2, retried: 2 });
+    await clock.advance(1);
+    expect(call().items).toEqual([2, 3]);
+  });
+
+  test.each([Code.Unauthenticated, Code.PermissionDenied, Code.Unimplemented])(
+    "keeps the events and comes back slowly when a person must mend something (code %s)",
+    async (code) => {
+      const { clock, client, pusher, push, call, failures } = setUp();
+      push(1, 2, 3);
+      call().fail(new ConnectError("no", code));
+      await clock.advance(4_999);
+      expect(pusher.calls).toHaveLength(0);
+      expect(failures).toMatchObject([{ error: { code }, events: 3, retryInMs: 5_000 }]);
+      await clock.advance(1);
+      call().answer();
+      await clock.settle();
+      expect(client.counters).toMatchObject({ acknowledged: 3, buffered: 0 });
+    },
+  );
+
+  test("takes an answer that tells of another number of events for a failure", async () => {
+    const { clock, client, push, call } = setUp({ batchEvents: 2 });
+    push(1, 2);
+    call().answer([invalid(7)]);
+    await clock.settle();
+    expect(client.counters).toMatchObject({ acknowledged: 0, rejected: 0, buffered: 2 });
+  });
+
+  test("halves a batch that is too long for the service, and makes later ones shorter", async () => {
+    const { clock, client, pusher, push, call } = setUp({ batchEvents: 4, maxCalls: 1 });
+    push(1, 2, 3, 4);
+    call().fail(badRequest("events"));
+    await clock.settle();
+    expect(call().items).toEqual([1, 2]);
+    call().answer();
+    await clock.settle();
+    expect(call().items).toEqual([3, 4]);
+    call().answer();
+    await clock.settle();
+    push(5, 6);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[5, 6]]);
+    expect(client.counters).toMatchObject({ acknowledged: 4, rejected: 0 });
+  });
+});
+
+describe("rejections", () => {
+  test("drops, counts and reports an event that the service can never accept", async () => {
+    const { clock, client, call, push, rejections } = setUp();
+    const event = { property: "shop", section: 1, id: 1 };
+    client.push(event);
+    push(2, 3);
+    call().answer([invalid(0)]);
+    await clock.settle();
+    expect(client.counters).toMatchObject({ pushed: 3, acknowledged: 2, rejected: 1, buffered: 0 });
+    expect(rejections[0]?.event).toBe(event);
+    expect(rejections).toMatchObject([
+      { reason: "INVALID", violations: [{ field: "property", description: "is not known" }] },
+    ]);
+  });
+
+  test("drops the whole batch when the service can accept none of it", async () => {
+    const { clock, client, call, push, rejections } = setUp();
+    push(1, 2, 3);
+    call().fail(badRequest("events[1].property", "events"));
+    await clock.settle();
+    expect(client.counters).toMatchObject({ rejected: 3, buffered: 0 });
+    expect(rejections.map(({ violations }) => violations.length)).toEqual([0, 1, 0]);
+  });
+
+  test.each([
+    [{ property: "", section: 1, id: 1 }, "property"],
+    [{ property: "p".repeat(33), section: 1, id: 1 }, "property"],
+    [{ property: "news", section: 0, id: 1 }, "section"],
+    [{ property: "news", section: 1, id: 2 ** 32 }, "id"],
+    [{ property: "news", section: 1, id: 1.5 }, "id"],
+    [{ property: "news", section: 1, id: 1, eventId: "123" }, "event_id"],
+    [{ property: 7 as unknown as string, section: 1, id: 1 }, "property"],
+  ])("rejects what cannot be sent at once: %j", (event, field) => {
+    const { client, rejections } = setUp();
+    expect(client.push(event)).toBe(false);
+    expect(rejections).toMatchObject([{ reason: "INVALID", violations: [{ field }] }]);
+    expect(client.counters).toMatchObject({ pushed: 1, rejected: 1, buffered: 0 });
+  });
+});
+
+describe("flush", () => {
+  test("sends at once, and resolves when all that was pushed before has an answer", async () => {
+    const { clock, client, push, call } = setUp();
+    push(1);
+    let isFlushed = false;
+    const flushed = client.flush().then(() => {
+      isFlushed = true;
+    });
+    push(2);
+    expect(call().items).toEqual([1]);
+    await clock.settle();
+    expect(isFlushed).toBe(false);
+    call().answer();
+    await flushed;
+    expect(client.counters).toMatchObject({ acknowledged: 1, buffered: 1 });
+  });
+
+  test("resolves at once when nothing is buffered", async () => {
+    const { client } = setUp();
+    await client.flush();
+  });
+
+  test("rejects at its deadline, and the events stay", async () => {
+    const { clock, client, push } = setUp();
+    push(1);
+    const flushed = client.flush({ timeoutMs: 500 }).catch((error: unknown) => error);
+    await clock.advance(500);
+    expect(await flushed).toEqual(new UndeliveredError(1));
+    expect(client.counters.buffered).toBe(1);
+  });
+});
+
+describe("close", () => {
+  test("sends what is buffered, then refuses", async () => {
+    const { clock, client, push, call } = setUp();
+    push(1);
+    const closed = client.close();
+    expect(client.close()).toBe(closed);
+    call().answer();
+    expect(await closed).toEqual({ undelivered: 0 });
+    expect(push(2)).toEqual([false]);
+    expect(client.counters).toMatchObject({ pushed: 1, acknowledged: 1, refused: 1 });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  test("gives up at its deadline and tells how many events are left", async () => {
+    const { clock, client, pusher, push, failures } = setUp({ maxCalls: 1 });
+    push(1, 2, 3, 4);
+    const closed = client.close({ timeoutMs: 1_000 });
+    await clock.advance(1_000);
+    expect(await closed).toEqual({ undelivered: 4 });
+    expect(pusher.calls).toHaveLength(0);
+    expect(failures).toEqual([]);
+    expect(client.counters).toMatchObject({ pushed: 4, buffered: 4, retried: 0 });
+    expect(clock.pendingTimers).toBe(0);
+    await expect(client.flush()).rejects.toEqual(new UndeliveredError(4));
+  });
+
+  test("ends the wait for room", async () => {
+    const { clock, client, push, call } = setUp({ maxEvents: 3 });
+    push(1, 2, 3);
+    const room = client.whenRoom();
+    const closed = client.close();
+    await room;
+    call().answer();
+    await clock.settle();
+    await closed;
+  });
+
+  test("happens at the end of `await using`", async () => {
+    const { client, push, call } = setUp();
+    const scope = async () => {
+      await using _client = client;
+      push(1);
+    };
+    const left = scope();
+    await Promise.resolve();
+    call().answer();
+    await left;
+    expect(push(2)).toEqual([false]);
+  });
+});
+
+test("tells the caller's own objects when they are acknowledged", async () => {
+  const told: unknown[] = [];
+  const { clock, client, call } = setUp({
+    batchEvents: 1,
+    onAcknowledged: (events) => told.push(...events),
+  });
+  const event = { property: "news", section: 1, id: 1 };
+  client.push(event);
+  call().answer();
+  await clock.settle();
+  expect(told[0]).toBe(event);
+});

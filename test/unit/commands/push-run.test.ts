@@ -1,0 +1,119 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { BufferingClient } from "../../../src/client/buffering-client.js";
+import type { EventLine } from "../../../src/commands/push/event-lines.js";
+import { EVENTS_MAX, PushRun } from "../../../src/commands/push/push-run.js";
+import { FakeClock } from "../../support/fake-clock.js";
+import { FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+
+function setUp() {
+  const clock = new FakeClock();
+  const pusher = new FakePusher();
+  const faults: [number, string][] = [];
+  const run = new PushRun({
+    createClient: (options) => new BufferingClient({ pusher, clock, random: () => 0.999_999 }, options),
+    clock,
+    patienceMs: 30_000,
+    onFault: (line, what) => faults.push([line, what]),
+  });
+  return { clock, pusher, run, faults };
+}
+
+function event(number: number): EventLine {
+  return { number, event: { property: "news", section: 1, id: number } };
+}
+
+/** Lines `1` to `count`, then `end`. */
+async function* lines(count: number, end?: Promise<unknown>, onLine: () => void = () => undefined) {
+  for (let number = 1; number <= count; number++) {
+    onLine();
+    yield event(number);
+  }
+  await end;
+}
+
+test("reads no further ahead than its buffer, while the service does not answer", async () => {
+  const { clock, pusher, run } = setUp();
+  let read = 0;
+  const result = run.push(lines(3 * EVENTS_MAX, undefined, () => read++));
+  while (pusher.calls.length === 0 || read < EVENTS_MAX) {
+    await clock.settle();
+  }
+  await clock.settle();
+  expect(read).toBe(EVENTS_MAX + 1);
+  while (run.counts.acknowledged < 3 * EVENTS_MAX) {
+    pusher.calls[0]?.answer();
+    await clock.settle();
+  }
+  expect(await result).toMatchObject({ acknowledged: 3 * EVENTS_MAX, settledThrough: 3 * EVENTS_MAX });
+});
+
+test("names the line of what is rejected and of what is no event", async () => {
+  const { clock, pusher, run, faults } = setUp();
+  async function* input(): AsyncGenerator<EventLine> {
+    yield { number: 1, fault: "is not JSON" };
+    yield event(3);
+    yield event(4);
+    yield { number: 5, event: { property: "news", section: 0, id: 1 } };
+  }
+  const result = run.push(input());
+  await clock.settle();
+  pusher.calls[0]?.answer([invalid(1)]);
+  expect(await result).toEqual({
+    acknowledged: 1,
+    rejected: 2,
+    badLines: 1,
+    undelivered: 0,
+    settledThrough: 5,
+    stop: undefined,
+  });
+  expect(faults).toEqual([
+    [1, "is not JSON"],
+    [5, expect.stringContaining("is rejected: section must be")],
+    [4, "is rejected: property is not known"],
+  ]);
+});
+
+test("sends what was read when a signal comes, and tells where to go on", async () => {
+  const { clock, pusher, run } = setUp();
+  const result = run.push(lines(7, run.stopped));
+  await clock.settle();
+  run.stop({ kind: "signal", signal: "SIGINT" });
+  await clock.settle();
+  expect(pusher.calls[0]?.items).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  pusher.calls[0]?.answer();
+  expect(await result).toMatchObject({ acknowledged: 7, undelivered: 0, settledThrough: 7 });
+});
+
+test("counts only a beginning without a gap as settled", async () => {
+  const { clock, pusher, run } = setUp();
+  const result = run.push(lines(7, run.stopped));
+  await clock.advance(200);
+  pusher.calls[0]?.answer([noRoom(3, 60_000)]);
+  await clock.settle();
+  run.stop({ kind: "signal", signal: "SIGINT" });
+  await clock.advance(10_000);
+  expect(await result).toMatchObject({ acknowledged: 6, undelivered: 1, settledThrough: 3 });
+});
+
+test("gives up when the service has been out of reach for too long", async () => {
+  const { clock, pusher, run } = setUp();
+  let failing = true;
+  const result = run.push(lines(2, run.stopped)).finally(() => {
+    failing = false;
+  });
+  while (failing) {
+    pusher.calls[0]?.fail(new ConnectError("down", Code.Unavailable));
+    await clock.advance(100);
+  }
+  expect(clock.elapsed()).toBeGreaterThanOrEqual(30_000);
+  expect(await result).toMatchObject({ undelivered: 2, settledThrough: 0, stop: { kind: "unreachable" } });
+});
+
+test("gives up at once when the service refuses the caller", async () => {
+  const { clock, pusher, run } = setUp();
+  const result = run.push(lines(2));
+  await clock.settle();
+  pusher.calls[0]?.fail(new ConnectError("who?", Code.Unauthenticated));
+  await clock.advance(1);
+  expect(await result).toMatchObject({ undelivered: 2, stop: { kind: "refused" } });
+});
