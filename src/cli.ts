@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { deadListCommand, deadReplayCommand } from "./commands/dead.js";
 import { migrateCommand } from "./commands/migrate.js";
+import { retentionCommand } from "./commands/retention.js";
 import { serveCommand } from "./commands/serve.js";
 import { type Config, ConfigError, loadConfig, settingDocs } from "./config.js";
 import { defaultDataDir } from "./data-dir.js";
@@ -17,6 +18,7 @@ interface CommandLine {
   readonly rest: readonly string[];
   readonly json: boolean;
   readonly limit: number;
+  readonly apply: boolean;
 }
 
 interface Command {
@@ -43,6 +45,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     description: "try them again: those with the given ids, or all",
     operands: "[id ...]",
   },
+  retention: {
+    run: (config, { json, apply }) => retentionCommand(config, { json, apply }),
+    description: "show what RETENTION_DAYS drops now, or drop it (--apply)",
+  },
 };
 
 const DEFAULT_LIMIT = 50;
@@ -68,7 +74,12 @@ export async function runCli(
       throw new UsageError("--limit takes a whole number from 1");
     }
     const config = loadConfig({ ...environment, DATA_DIR: environment.DATA_DIR || defaultDataDir() });
-    return await command.run(config, { rest, json: values.json === true, limit });
+    return await command.run(config, {
+      rest,
+      json: values.json === true,
+      limit,
+      apply: values.apply === true,
+    });
   } catch (error) {
     if (error instanceof UsageError || error instanceof ConfigError) {
       const hint = error instanceof UsageError ? "Try: stats-service --help\n" : "";
@@ -94,6 +105,7 @@ function parse(args: readonly string[]) {
         version: { type: "boolean", short: "v" },
         json: { type: "boolean" },
         limit: { type: "string" },
+        apply: { type: "boolean" },
       },
     });
   } catch (cause) {
@@ -131,8 +143,9 @@ function helpText(): string {
     "Options:",
     "  -h, --help     this text",
     "  -v, --version  the version",
-    "      --json     with dead: a line of JSON for each result",
+    "      --json     with dead and retention: JSON, a line for each result",
     `      --limit N  with dead list: how many, ${DEFAULT_LIMIT} by default`,
+    "      --apply    with retention: drop it",
     "",
     "Settings, from the environment [default]:",
     ...settings,

@@ -20,6 +20,8 @@ export class ConfigError extends Error {
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 const PORT_MAX = 65_535;
+/** An event may be a week old when it comes, and must then find its day, and itself if it came before. */
+const RETENTION_MIN_DAYS = 8;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
 
 function wholeNumber(min: number, max: number) {
@@ -59,6 +61,11 @@ const settings = z
       .refine(isPostgresUrl, "must look like postgres://user:password@host:5432/database")
       .optional()
       .describe("PostgreSQL, 13 to 18. Absent: a PostgreSQL of the service's own, kept in DATA_DIR."),
+    retentionDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
+      .optional()
+      .describe(
+        "Days after which events and dead letters are dropped, in whole days (UTC). Absent: they are kept for ever.",
+      ),
     dataDir: z
       .string()
       .transform((path) => resolve(path))

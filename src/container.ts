@@ -17,6 +17,7 @@ import { EmbeddedPostgres } from "./postgres/embedded.js";
 import { migrate } from "./postgres/migrate.js";
 import { PartitionKeeper } from "./postgres/partition-keeper.js";
 import { closePool, createPool } from "./postgres/pool.js";
+import { RetentionKeeper } from "./postgres/retention-keeper.js";
 import { Schema } from "./postgres/schema.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
@@ -59,6 +60,8 @@ export interface Cradle {
   readonly spoolReplay: SpoolReplay | undefined;
   readonly readiness: Readiness;
   readonly partitionKeeper: PartitionKeeper;
+  /** undefined: RETENTION_DAYS is not set. */
+  readonly retentionKeeper: RetentionKeeper | undefined;
   /** Around each call of the API; the first is the outermost. */
   readonly interceptors: readonly UnaryInterceptor[];
   readonly rpcServer: RpcServer;
@@ -75,6 +78,9 @@ const jobs = {
   partitionKeeper: asClass(PartitionKeeper)
     .singleton()
     .disposer((keeper) => keeper.close()),
+  retentionKeeper: asFunction(createRetentionKeeper)
+    .singleton()
+    .disposer((keeper) => keeper?.close()),
   spoolReplay: asFunction(createSpoolReplay)
     .singleton()
     .disposer((replay) => replay?.close()),
@@ -175,6 +181,13 @@ function createSpoolReplay({
   logger,
 }: Cradle): SpoolReplay | undefined {
   return spool && new SpoolReplay({ spool, sink, ledger, liveTraffic: flusher, clock, random, logger });
+}
+
+function createRetentionKeeper({ config, pool, clock, logger }: Cradle): RetentionKeeper | undefined {
+  const { retentionDays } = config;
+  return retentionDays === undefined
+    ? undefined
+    : new RetentionKeeper({ pool, clock, logger, retentionDays });
 }
 
 function createAdmission({ config, clock }: Cradle): Admission {

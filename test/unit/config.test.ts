@@ -93,6 +93,7 @@ describe("loadConfig", () => {
     ["FLUSH_MAX_ROWS", "1", "100000"],
     ["SHUTDOWN_TIMEOUT_MS", "0", "3600000"],
     ["LAME_DUCK_MS", "0", "3600000"],
+    ["RETENTION_DAYS", "8", "36500"],
   ])("takes whole numbers for %s, from %s to %s", (name, min, max) => {
     const fault = `${name}: must be a whole number from ${min} to ${max}`;
     for (const value of [min, max]) {
@@ -189,7 +190,7 @@ describe("settingDocs", () => {
   it("leaves no setting out", () => {
     const names = Object.keys(loadConfig({})).map((key) => key.replace(/[A-Z]/g, "_$&").toUpperCase());
     expect(new Set(settingDocs.map(({ name }) => name))).toEqual(
-      new Set([...names, "DATABASE_URL", "PROPERTIES"]),
+      new Set([...names, "DATABASE_URL", "PROPERTIES", "RETENTION_DAYS"]),
     );
   });
 });
