@@ -4,6 +4,7 @@ import { deadListCommand, deadReplayCommand } from "./commands/dead.js";
 import { migrateCommand } from "./commands/migrate.js";
 import { retentionCommand } from "./commands/retention.js";
 import { serveCommand } from "./commands/serve.js";
+import { statusCommand } from "./commands/status.js";
 import { type Config, ConfigError, loadConfig, settingDocs } from "./config.js";
 import { defaultDataDir } from "./data-dir.js";
 import { messageOf } from "./error-message.js";
@@ -19,6 +20,7 @@ interface CommandLine {
   readonly json: boolean;
   readonly limit: number;
   readonly apply: boolean;
+  readonly adminUrl: string | undefined;
 }
 
 interface Command {
@@ -32,6 +34,10 @@ interface Command {
 /** By name; a name may have two words. */
 const COMMANDS: Readonly<Record<string, Command>> = {
   serve: { run: serveCommand, description: "run the service (the default)" },
+  status: {
+    run: (config, { json, adminUrl }) => statusCommand(config, { json, adminUrl }),
+    description: "ask a running service how it is: exits with 0 if ready, 1 if not, 69 if none answers",
+  },
   migrate: {
     run: migrateCommand,
     description: "bring the database at DATABASE_URL to this version's schema",
@@ -79,6 +85,7 @@ export async function runCli(
       json: values.json === true,
       limit,
       apply: values.apply === true,
+      adminUrl: parseUrl(values["admin-url"]),
     });
   } catch (error) {
     if (error instanceof UsageError || error instanceof ConfigError) {
@@ -106,11 +113,19 @@ function parse(args: readonly string[]) {
         json: { type: "boolean" },
         limit: { type: "string" },
         apply: { type: "boolean" },
+        "admin-url": { type: "string" },
       },
     });
   } catch (cause) {
     throw new UsageError(messageOf(cause), { cause });
   }
+}
+
+function parseUrl(text: string | undefined): string | undefined {
+  if (text !== undefined && !/^https?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")) {
+    throw new UsageError("--admin-url takes a URL such as http://127.0.0.1:3001");
+  }
+  return text;
 }
 
 function findCommand(words: readonly string[]): { command: Command; rest: readonly string[] } {
@@ -143,9 +158,11 @@ function helpText(): string {
     "Options:",
     "  -h, --help     this text",
     "  -v, --version  the version",
-    "      --json     with dead and retention: JSON, a line for each result",
+    "      --json     with dead, retention and status: JSON, a line for each result",
     `      --limit N  with dead list: how many, ${DEFAULT_LIMIT} by default`,
     "      --apply    with retention: drop it",
+    "      --admin-url URL",
+    "                 with status: whom to ask, by default the admin port at HOST and ADMIN_PORT",
     "",
     "Settings, from the environment [default]:",
     ...settings,

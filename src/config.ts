@@ -55,7 +55,7 @@ const settings = z
       .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2 cleartext. 0: any free one."),
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
-      .describe("Port for /healthz and /readyz. 0: any free one."),
+      .describe("Port for /healthz, /readyz and /status. 0: any free one."),
     databaseUrl: z
       .string()
       .refine(isPostgresUrl, "must look like postgres://user:password@host:5432/database")

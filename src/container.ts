@@ -12,7 +12,7 @@ import { Flusher } from "./ingest/flusher.js";
 import { Ledger } from "./ingest/ledger.js";
 import { Readiness } from "./ingest/readiness.js";
 import { SpoolReplay } from "./ingest/spool-replay.js";
-import { migrationsDirectory } from "./package-info.js";
+import { migrationsDirectory, version } from "./package-info.js";
 import { EmbeddedPostgres } from "./postgres/embedded.js";
 import { migrate } from "./postgres/migrate.js";
 import { PartitionKeeper } from "./postgres/partition-keeper.js";
@@ -23,11 +23,12 @@ import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
-import { AdminServer } from "./server/admin-server.js";
+import { AdminServer, jsonAnswer } from "./server/admin-server.js";
 import { Health } from "./server/health.js";
 import { RpcServer } from "./server/rpc-server.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
 import { Spool } from "./sink/spool.js";
+import { StatusBoard } from "./status/status-board.js";
 
 /** Works beside the RPCs from start to stop. */
 export interface BackgroundJob {
@@ -44,6 +45,7 @@ export interface Cradle {
   readonly random: () => number;
   readonly stopping: AbortController;
   readonly health: Health;
+  readonly statusBoard: StatusBoard;
   readonly adminServer: AdminServer;
   readonly embeddedPostgres: EmbeddedPostgres | undefined;
   readonly databaseUrl: string;
@@ -98,6 +100,9 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     health: asFunction(() => new Health())
       .singleton()
       .disposer((health) => health.close()),
+    statusBoard: asFunction(
+      ({ health, clock }: Cradle) => new StatusBoard({ version, health, clock }),
+    ).singleton(),
     adminServer: asFunction(createAdminServer)
       .singleton()
       .disposer((server) => server.close()),
@@ -140,8 +145,9 @@ export function resolveJobs(container: AwilixContainer<Cradle>): BackgroundJob[]
     .filter((job) => job !== undefined);
 }
 
-function createAdminServer({ config, health, logger }: Cradle): AdminServer {
-  return new AdminServer({ host: config.host, port: config.adminPort, health, logger });
+function createAdminServer({ config, health, statusBoard, logger }: Cradle): AdminServer {
+  const routes = { "/status": async () => jsonAnswer(await statusBoard.read()) };
+  return new AdminServer({ host: config.host, port: config.adminPort, health, logger, routes });
 }
 
 function createEmbeddedPostgres({ config, logger }: Cradle): EmbeddedPostgres | undefined {

@@ -6,6 +6,7 @@ import { type Cradle, createServiceContainer, resolveJobs } from "./container.js
 import { disposeInReverse } from "./disposal.js";
 import { messageOf } from "./error-message.js";
 import type { LedgerEntry } from "./ingest/ledger.js";
+import { readTableState } from "./postgres/table-state.js";
 import { countSpoolFiles } from "./sink/spool-recovery.js";
 
 /** Where the service can be reached. */
@@ -77,6 +78,7 @@ export class Service {
       job.start();
     }
     const { flusher, spoolReplay, readiness, rpcServer } = this.#container.cradle;
+    this.#showStatus();
     health.addLivenessCheck("flusher", () => flusher.fault());
     health.addLivenessCheck("spoolReplay", () => spoolReplay?.fault());
     const rpc = await this.#unlessStopping(rpcServer.listen());
@@ -84,6 +86,18 @@ export class Service {
     const address = { host: rpc.host, port: rpc.port, adminPort: admin.port };
     this.#logger.info(address, "ready");
     return address;
+  }
+
+  /** All parts that the status is read from are there by now. */
+  #showStatus(): void {
+    const { statusBoard, ledger, queue, spool, flusher, pool, clock } = this.#container.cradle;
+    statusBoard.watch({
+      ledger,
+      queue,
+      spool,
+      flusher,
+      readTables: (signal) => readTableState(pool, clock.now(), signal),
+    });
   }
 
   /** What an earlier run left is in the books before anything is written. */
