@@ -8,6 +8,10 @@ import { spoolMinBytes } from "./sink/spool.js";
 /** One setting, as `--help` and the documentation show it. */
 export interface SettingDoc {
   readonly name: string;
+  /** Heading under which it stands in the documentation. */
+  readonly group: string;
+  /** What a value looks like, with its bounds; empty: any text. */
+  readonly format: string;
   /** As text; what happens when the setting is absent. */
   readonly default: string;
   readonly description: string;
@@ -20,6 +24,7 @@ export class ConfigError extends Error {
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 const PORT_MAX = 65_535;
+const POSTGRES_URL_EXAMPLE = "postgres://user:password@host:5432/database";
 /** An event may be a week old when it comes, and must then find its day, and itself if it came before. */
 const RETENTION_MIN_DAYS = 8;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
@@ -30,7 +35,8 @@ function wholeNumber(min: number, max: number) {
     .string()
     .regex(/^\d{1,15}$/, rule)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, rule);
+    .refine((value) => value >= min && value <= max, rule)
+    .meta({ format: `whole number, ${min} to ${max}` });
 }
 
 function isPostgresUrl(value: string): boolean {
@@ -48,6 +54,7 @@ const settings = z
   .object({
     host: z
       .string()
+      .meta({ format: "IP address or host name" })
       .prefault("127.0.0.1")
       .describe("Address that the RPC and admin ports listen on; 0.0.0.0 for all."),
     port: wholeNumber(0, PORT_MAX)
@@ -58,7 +65,8 @@ const settings = z
       .describe("Port for /healthz, /readyz and /status. 0: any free one."),
     databaseUrl: z
       .string()
-      .refine(isPostgresUrl, "must look like postgres://user:password@host:5432/database")
+      .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
+      .meta({ format: POSTGRES_URL_EXAMPLE })
       .optional()
       .describe("PostgreSQL, 13 to 18. Absent: a PostgreSQL of the service's own, kept in DATA_DIR."),
     retentionDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
@@ -69,6 +77,7 @@ const settings = z
     dataDir: z
       .string()
       .transform((path) => resolve(path))
+      .meta({ format: "path" })
       .prefault(".data")
       .describe(
         "Folder for what the service keeps on disk. As root in a folder closed to others: /var/lib/stats-service.",
@@ -91,6 +100,7 @@ const settings = z
     spoolDir: z
       .string()
       .transform((path) => resolve(path))
+      .meta({ format: "path" })
       .optional()
       .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),
     spoolMaxBytes: wholeNumber(0, 2 ** 40)
@@ -111,10 +121,12 @@ const settings = z
       .transform((list) => list.split(",").map((name) => name.trim()))
       .refine((names) => names.every((name) => PROPERTY_PATTERN.test(name)), PROPERTIES_RULE)
       .transform((names): ReadonlySet<string> => new Set(names))
+      .meta({ format: `names like \`${PROPERTY_PATTERN.source}\`` })
       .optional()
       .describe("Property names that are accepted, separated by commas. Absent: any."),
     logLevel: z
       .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
+      .meta({ format: "level" })
       .prefault("info")
       .describe(`Lowest level that is logged: ${LOG_LEVELS.join(", ")}.`),
   })
@@ -153,9 +165,34 @@ function environmentName(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }
 
+/** The first setting of each group in the documentation. A group goes on until the next one begins. */
+const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
+  host: "Ports",
+  databaseUrl: "Database and data",
+  flushIntervalMs: "Queue and flush",
+  spoolDir: "Spool",
+  shutdownTimeoutMs: "Stopping",
+  properties: "Events",
+  logLevel: "Log",
+} satisfies Partial<Record<keyof typeof settings.shape, string>>;
+
+function groupOf(key: string): string {
+  const keys = Object.keys(settings.shape);
+  const start = keys.slice(0, keys.indexOf(key) + 1).findLast((other) => GROUP_STARTS[other] !== undefined);
+  return GROUP_STARTS[start ?? ""] ?? "";
+}
+
+/** What is said of the format on the schema itself, below its default or its being optional. */
+function formatOf(schema: z.ZodType): string {
+  const inner = "innerType" in schema.def ? (schema.def.innerType as z.ZodType) : schema;
+  return String(inner.meta()?.format ?? "");
+}
+
 /** The settings for people to read, in order. */
 export const settingDocs: readonly SettingDoc[] = Object.entries(settings.shape).map(([key, schema]) => ({
   name: environmentName(key),
+  group: groupOf(key),
+  format: formatOf(schema),
   default: "defaultValue" in schema.def ? String(schema.def.defaultValue) : (DERIVED_DEFAULTS[key] ?? ""),
   description: schema.description ?? "",
 }));

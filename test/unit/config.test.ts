@@ -179,6 +179,20 @@ describe("settingDocs", () => {
     }
   });
 
+  it("tells of each setting what it looks like, and where it belongs", () => {
+    for (const { name, format, group } of settingDocs) {
+      expect([name, format, group]).toEqual([
+        name,
+        expect.stringMatching(/./),
+        expect.stringMatching(/^[A-Z]/),
+      ]);
+    }
+    expect(settingDocs.find(({ name }) => name === "FLUSH_MAX_ROWS")).toMatchObject({
+      format: "whole number, 1 to 100000",
+      group: "Queue and flush",
+    });
+  });
+
   it("tells the defaults truly", () => {
     const defaults = Object.fromEntries(settingDocs.map((doc) => [doc.name, doc.default]));
     expect(defaults).toMatchObject({ HOST: "127.0.0.1", PORT: "3000", DATA_DIR: ".data", DATABASE_URL: "" });
