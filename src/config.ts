@@ -185,7 +185,8 @@ function groupOf(key: string): string {
 /** What is said of the format on the schema itself, below its default or its being optional. */
 function formatOf(schema: z.ZodType): string {
   const inner = "innerType" in schema.def ? (schema.def.innerType as z.ZodType) : schema;
-  return String(inner.meta()?.format ?? "");
+  const format = inner.meta()?.format;
+  return typeof format === "string" ? format : "";
 }
 
 /** The settings for people to read, in order. */
