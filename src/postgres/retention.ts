@@ -91,27 +91,42 @@ export async function removeExpired(
   const loose: ExpiredRows[] = [];
   const kept: KeptPartition[] = [];
   for (const table of PARTITIONED_TABLES) {
-    for (const partition of await expiredPartitions(client, table, firstKeptMs)) {
-      try {
-        if (await drop(client, partition)) {
-          partitions.push(partition);
-          onDropped(partition);
-        }
-      } catch (error) {
-        const sqlstate = sqlstateOf(error);
-        if (sqlstate !== LOCK_NOT_AVAILABLE && sqlstate !== DEPENDENT_OBJECTS_STILL_EXIST) {
-          throw error;
-        }
-        kept.push({ name: partition.name, reason: messageOf(error) });
-        if (sqlstate === LOCK_NOT_AVAILABLE) {
-          // Each try may hold inserts up a little, so the first refusal will do for the others.
-          break;
-        }
-      }
-    }
+    const expired = await expiredPartitions(client, table, firstKeptMs);
+    const refusals = await dropEach(client, expired, (partition) => {
+      partitions.push(partition);
+      onDropped(partition);
+    });
+    kept.push(...refusals);
     loose.push({ name: `${table}_default`, rows: await deleteLoose(client, table, firstKeptMs) });
   }
   return { partitions, loose: loose.filter(({ rows }) => rows > 0), kept };
+}
+
+/** Drops these partitions of one table, and returns those that have to stay for now. */
+async function dropEach(
+  client: PoolClient,
+  partitions: readonly ExpiredPartition[],
+  onDropped: (partition: ExpiredPartition) => void,
+): Promise<KeptPartition[]> {
+  const kept: KeptPartition[] = [];
+  for (const partition of partitions) {
+    try {
+      if (await drop(client, partition)) {
+        onDropped(partition);
+      }
+    } catch (error) {
+      const sqlstate = sqlstateOf(error);
+      if (sqlstate !== LOCK_NOT_AVAILABLE && sqlstate !== DEPENDENT_OBJECTS_STILL_EXIST) {
+        throw error;
+      }
+      kept.push({ name: partition.name, reason: messageOf(error) });
+      if (sqlstate === LOCK_NOT_AVAILABLE) {
+        // Each try may hold inserts up a little, so the first refusal will do for the others.
+        break;
+      }
+    }
+  }
+  return kept;
 }
 
 const PARTITIONS = `
@@ -177,7 +192,10 @@ function drop(client: PoolClient, { table, name }: ExpiredPartition): Promise<bo
   });
 }
 
-/** Deletes old rows of the default partition, some at a time so that none is locked for long; returns how many. */
+/**
+ * Deletes old rows of the default partition, some at a time so that none is locked for long; returns how many. Rows
+ * that another service is deleting are left to it.
+ */
 async function deleteLoose(
   client: PoolClient,
   table: PartitionedTable,
@@ -186,7 +204,7 @@ async function deleteLoose(
   for (let total = 0; ; ) {
     const { rowCount } = await client.query(
       `DELETE FROM ${table}_default WHERE id IN
-         (SELECT id FROM ${table}_default WHERE id < $1 ORDER BY id LIMIT ${CHUNK_ROWS})`,
+         (SELECT id FROM ${table}_default WHERE id < $1 ORDER BY id LIMIT ${CHUNK_ROWS} FOR UPDATE SKIP LOCKED)`,
       [lowestIdAt(firstKeptMs)],
     );
     total += rowCount ?? 0;
