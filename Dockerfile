@@ -29,7 +29,8 @@ COPY --from=build /app/dist dist
 COPY package.json ./
 COPY migrations migrations
 RUN install -d -o node -g node "$DATA_DIR"
-USER node
+# By number (it is node's): an orchestrator that is to refuse root cannot tell who a name is.
+USER 1000:1000
 # Holds the spool: events that PostgreSQL could not take. Keep it across restarts.
 VOLUME /var/lib/stats-service
 EXPOSE 3000 3001

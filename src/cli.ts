@@ -4,7 +4,9 @@ import type { Command, CommandLine, CommandOption } from "./commands/command.js"
 import { deadCommands } from "./commands/dead.js";
 import { migrateCommand } from "./commands/migrate.js";
 import { pushCommand } from "./commands/push.js";
+import { retentionCommand } from "./commands/retention.js";
 import { serveCommand } from "./commands/serve.js";
+import { statusCommand } from "./commands/status.js";
 import { tokenCommands } from "./commands/token.js";
 import { ConfigError, loadConfig, settingDocs } from "./config.js";
 import { defaultDataDir } from "./data-dir.js";
@@ -23,9 +25,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: migrateCommand,
     description: "bring the database at DATABASE_URL to this version's schema",
   },
-  ...deadCommands,
-  ...tokenCommands,
+  status: statusCommand,
   push: pushCommand,
+  ...deadCommands,
+  retention: retentionCommand,
+  ...tokenCommands,
 };
 
 /** Options of every command. */

@@ -8,6 +8,10 @@ import { spoolMinBytes } from "./sink/spool.js";
 /** One setting, as `--help` and the documentation show it. */
 export interface SettingDoc {
   readonly name: string;
+  /** Heading under which it stands in the documentation. */
+  readonly group: string;
+  /** What a value looks like, with its bounds; empty: any text. */
+  readonly format: string;
   /** As text; what happens when the setting is absent. */
   readonly default: string;
   readonly description: string;
@@ -20,6 +24,9 @@ export class ConfigError extends Error {
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 const PORT_MAX = 65_535;
+const POSTGRES_URL_EXAMPLE = "postgres://user:password@host:5432/database";
+/** An event may be a week old when it comes, and must then find its day, and itself if it came before. */
+const RETENTION_MIN_DAYS = 8;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
 
 function wholeNumber(min: number, max: number) {
@@ -28,7 +35,16 @@ function wholeNumber(min: number, max: number) {
     .string()
     .regex(/^\d{1,15}$/, rule)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, rule);
+    .refine((value) => value >= min && value <= max, rule)
+    .meta({ format: `whole number, ${min} to ${max}` });
+}
+
+/** A file or folder; relative ones start from the working directory. */
+function filePath() {
+  return z
+    .string()
+    .transform((path) => resolve(path))
+    .meta({ format: "path" });
 }
 
 function isPostgresUrl(value: string): boolean {
@@ -46,6 +62,7 @@ const settings = z
   .object({
     host: z
       .string()
+      .meta({ format: "IP address or host name" })
       .prefault("127.0.0.1")
       .describe("Address that the RPC and admin ports listen on; 0.0.0.0 for all."),
     port: wholeNumber(0, PORT_MAX)
@@ -53,15 +70,19 @@ const settings = z
       .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
-      .describe("Port for /healthz and /readyz. 0: any free one."),
+      .describe("Port for /healthz, /readyz and /status. 0: any free one."),
     databaseUrl: z
       .string()
-      .refine(isPostgresUrl, "must look like postgres://user:password@host:5432/database")
+      .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
+      .meta({ format: POSTGRES_URL_EXAMPLE })
       .optional()
       .describe("PostgreSQL, 13 to 18. Absent: a PostgreSQL of the service's own, kept in DATA_DIR."),
-    dataDir: z
-      .string()
-      .transform((path) => resolve(path))
+    retentionDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
+      .optional()
+      .describe(
+        "Days after which events and dead letters are dropped, in whole days (UTC). Absent: they are kept for ever.",
+      ),
+    dataDir: filePath()
       .prefault(".data")
       .describe(
         "Folder for what the service keeps on disk. As root in a folder closed to others: /var/lib/stats-service.",
@@ -81,9 +102,7 @@ const settings = z
     batchMaxEvents: wholeNumber(1, 100_000)
       .prefault("10000")
       .describe("Most events in one PushBatch, which may have up to 1 MiB besides."),
-    spoolDir: z
-      .string()
-      .transform((path) => resolve(path))
+    spoolDir: filePath()
       .optional()
       .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),
     spoolMaxBytes: wholeNumber(0, 2 ** 40)
@@ -99,45 +118,38 @@ const settings = z
       .describe(
         "Time between reporting not ready and closing the port, for load balancers, in milliseconds.",
       ),
-    authTokensFile: z
-      .string()
-      .transform((path) => resolve(path))
+    authTokensFile: filePath()
       .optional()
       .describe(
         "File of the bearer tokens that callers must have; see `token create`. Read again on SIGHUP. Absent: anyone may call.",
       ),
-    tlsCertFile: z
-      .string()
-      .transform((path) => resolve(path))
+    tlsCertFile: filePath()
       .optional()
       .describe(
         "Certificate chain of the RPC port, in PEM. Read again when it changes, and on SIGHUP. Absent: no TLS.",
       ),
-    tlsKeyFile: z
-      .string()
-      .transform((path) => resolve(path))
-      .optional()
-      .describe("Private key of TLS_CERT_FILE, in PEM, not encrypted."),
-    tlsClientCaFile: z
-      .string()
-      .transform((path) => resolve(path))
+    tlsKeyFile: filePath().optional().describe("Private key of TLS_CERT_FILE, in PEM, not encrypted."),
+    tlsClientCaFile: filePath()
       .optional()
       .describe(
         "CA certificates, in PEM: only clients with a certificate from one of them may connect (mutual TLS).",
       ),
     reflection: z
       .enum(["on", "off"], "must be on or off")
+      .meta({ format: "on or off" })
       .prefault("on")
-      .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl: on, off."),
+      .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl."),
     properties: z
       .string()
       .transform((list) => list.split(",").map((name) => name.trim()))
       .refine((names) => names.every((name) => PROPERTY_PATTERN.test(name)), PROPERTIES_RULE)
       .transform((names): ReadonlySet<string> => new Set(names))
+      .meta({ format: `names like \`${PROPERTY_PATTERN.source}\`` })
       .optional()
       .describe("Property names that are accepted, separated by commas. Absent: any."),
     logLevel: z
       .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
+      .meta({ format: "level" })
       .prefault("info")
       .describe(`Lowest level that is logged: ${LOG_LEVELS.join(", ")}.`),
   })
@@ -184,9 +196,36 @@ function environmentName(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }
 
+/** The first setting of each group in the documentation. A group goes on until the next one begins. */
+const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
+  host: "Ports",
+  databaseUrl: "Database and data",
+  flushIntervalMs: "Queue and flush",
+  spoolDir: "Spool",
+  shutdownTimeoutMs: "Stopping",
+  authTokensFile: "Who may call",
+  properties: "Events",
+  logLevel: "Log",
+} satisfies Partial<Record<keyof typeof settings.shape, string>>;
+
+function groupOf(key: string): string {
+  const keys = Object.keys(settings.shape);
+  const start = keys.slice(0, keys.indexOf(key) + 1).findLast((other) => GROUP_STARTS[other] !== undefined);
+  return GROUP_STARTS[start ?? ""] ?? "";
+}
+
+/** What is said of the format on the schema itself, below its default or its being optional. */
+function formatOf(schema: z.ZodType): string {
+  const inner = "innerType" in schema.def ? (schema.def.innerType as z.ZodType) : schema;
+  const format = inner.meta()?.format;
+  return typeof format === "string" ? format : "";
+}
+
 /** The settings for people to read, in order. */
 export const settingDocs: readonly SettingDoc[] = Object.entries(settings.shape).map(([key, schema]) => ({
   name: environmentName(key),
+  group: groupOf(key),
+  format: formatOf(schema),
   default: "defaultValue" in schema.def ? String(schema.def.defaultValue) : (DERIVED_DEFAULTS[key] ?? ""),
   description: schema.description ?? "",
 }));

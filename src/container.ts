@@ -13,23 +13,25 @@ import { Flusher } from "./ingest/flusher.js";
 import { Ledger } from "./ingest/ledger.js";
 import { Readiness } from "./ingest/readiness.js";
 import { SpoolReplay } from "./ingest/spool-replay.js";
-import { migrationsDirectory } from "./package-info.js";
+import { migrationsDirectory, version } from "./package-info.js";
 import { EmbeddedPostgres } from "./postgres/embedded.js";
 import { migrate } from "./postgres/migrate.js";
 import { PartitionKeeper } from "./postgres/partition-keeper.js";
 import { closePool, createPool } from "./postgres/pool.js";
+import { RetentionKeeper } from "./postgres/retention-keeper.js";
 import { Schema } from "./postgres/schema.js";
 import { authenticate } from "./rpc/authentication.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
-import { AdminServer } from "./server/admin-server.js";
+import { AdminServer, jsonAnswer } from "./server/admin-server.js";
 import { Health } from "./server/health.js";
 import { RpcServer } from "./server/rpc-server.js";
 import { TlsCertificates } from "./server/tls-certificates.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
 import { Spool } from "./sink/spool.js";
+import { StatusBoard } from "./status/status-board.js";
 
 /** Works beside the RPCs from start to stop. */
 export interface BackgroundJob {
@@ -46,6 +48,7 @@ export interface Cradle {
   readonly random: () => number;
   readonly stopping: AbortController;
   readonly health: Health;
+  readonly statusBoard: StatusBoard;
   readonly adminServer: AdminServer;
   readonly embeddedPostgres: EmbeddedPostgres | undefined;
   readonly databaseUrl: string;
@@ -62,6 +65,8 @@ export interface Cradle {
   readonly spoolReplay: SpoolReplay | undefined;
   readonly readiness: Readiness;
   readonly partitionKeeper: PartitionKeeper;
+  /** undefined: RETENTION_DAYS is not set. */
+  readonly retentionKeeper: RetentionKeeper | undefined;
   /** undefined: anyone may call. */
   readonly tokens: TokenStore | undefined;
   /** undefined: no TLS. */
@@ -82,6 +87,9 @@ const jobs = {
   partitionKeeper: asClass(PartitionKeeper)
     .singleton()
     .disposer((keeper) => keeper.close()),
+  retentionKeeper: asFunction(createRetentionKeeper)
+    .singleton()
+    .disposer((keeper) => keeper?.close()),
   spoolReplay: asFunction(createSpoolReplay)
     .singleton()
     .disposer((replay) => replay?.close()),
@@ -102,6 +110,9 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     health: asFunction(() => new Health())
       .singleton()
       .disposer((health) => health.close()),
+    statusBoard: asFunction(
+      ({ health, clock }: Cradle) => new StatusBoard({ version, health, clock }),
+    ).singleton(),
     adminServer: asFunction(createAdminServer)
       .singleton()
       .disposer((server) => server.close()),
@@ -145,8 +156,9 @@ export function resolveJobs(container: AwilixContainer<Cradle>): BackgroundJob[]
     .filter((job) => job !== undefined);
 }
 
-function createAdminServer({ config, health, logger }: Cradle): AdminServer {
-  return new AdminServer({ host: config.host, port: config.adminPort, health, logger });
+function createAdminServer({ config, health, statusBoard, logger }: Cradle): AdminServer {
+  const routes = { "/status": async () => jsonAnswer(await statusBoard.read()) };
+  return new AdminServer({ host: config.host, port: config.adminPort, health, logger, routes });
 }
 
 function createEmbeddedPostgres({ config, logger }: Cradle): EmbeddedPostgres | undefined {
@@ -186,6 +198,13 @@ function createSpoolReplay({
   logger,
 }: Cradle): SpoolReplay | undefined {
   return spool && new SpoolReplay({ spool, sink, ledger, liveTraffic: flusher, clock, random, logger });
+}
+
+function createRetentionKeeper({ config, pool, clock, logger }: Cradle): RetentionKeeper | undefined {
+  const { retentionDays } = config;
+  return retentionDays === undefined
+    ? undefined
+    : new RetentionKeeper({ pool, clock, logger, retentionDays });
 }
 
 function createAdmission({ config, clock }: Cradle): Admission {

@@ -6,6 +6,7 @@ import { type Cradle, createServiceContainer, resolveJobs } from "./container.js
 import { disposeInReverse } from "./disposal.js";
 import { messageOf } from "./error-message.js";
 import type { LedgerEntry } from "./ingest/ledger.js";
+import { readTableState } from "./postgres/table-state.js";
 import { isLoopback } from "./server/exposure.js";
 import { countSpoolFiles } from "./sink/spool-recovery.js";
 
@@ -94,6 +95,7 @@ export class Service {
       job.start();
     }
     const { flusher, spoolReplay, readiness, rpcServer } = this.#container.cradle;
+    this.#showStatus();
     health.addLivenessCheck("flusher", () => flusher.fault());
     health.addLivenessCheck("spoolReplay", () => spoolReplay?.fault());
     const rpc = await this.#unlessStopping(rpcServer.listen());
@@ -115,6 +117,18 @@ export class Service {
         "anyone who can reach HOST may push events: set AUTH_TOKENS_FILE to ask callers for a token",
       );
     }
+  }
+
+  /** All parts that the status is read from are there by now. */
+  #showStatus(): void {
+    const { statusBoard, ledger, queue, spool, flusher, pool, clock } = this.#container.cradle;
+    statusBoard.watch({
+      ledger,
+      queue,
+      spool,
+      flusher,
+      readTables: (signal) => readTableState(pool, clock.now(), signal),
+    });
   }
 
   /** What an earlier run left is in the books before anything is written. */

@@ -1,10 +1,5 @@
 /** The commands `dead list` and `dead replay`: what PostgreSQL refused, and another chance for it. */
-import type { Pool } from "pg";
-import { pino } from "pino";
 import type { Config } from "../config.js";
-import { messageOf } from "../error-message.js";
-import { EmbeddedPostgres } from "../postgres/embedded.js";
-import { closePool, createPool } from "../postgres/pool.js";
 import {
   type DeadLetterReplay,
   type DeadLetterSummary,
@@ -13,6 +8,8 @@ import {
 } from "../sink/dead-letter-replay.js";
 import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine, CommandOption } from "./command.js";
+import { print } from "./print.js";
+import { withPool } from "./with-pool.js";
 
 const DEFAULT_LIMIT = 50;
 const JSON_OPTION: CommandOption = { type: "boolean", description: "a line of JSON for each result" };
@@ -73,27 +70,4 @@ function describeLetters(letters: readonly DeadLetterSummary[]): string[] {
 function describeReplay({ replayed, duplicates, refused, firstRefusal }: DeadLetterReplay): string[] {
   const counts = `${replayed} replayed, ${duplicates} already there, ${refused} refused again and kept`;
   return firstRefusal === undefined ? [counts] : [counts, `the first refusal: ${firstRefusal}`];
-}
-
-/** The database of the service: DATABASE_URL's, or the embedded one, which runs while the service does. */
-async function withPool(config: Config, work: (pool: Pool) => Promise<number>): Promise<number> {
-  const logger = pino({ level: "silent" });
-  const embedded = new EmbeddedPostgres({
-    dataDir: config.dataDir,
-    port: config.embeddedPostgresPort,
-    logger,
-  });
-  const pool = createPool({ url: config.databaseUrl ?? embedded.url, logger });
-  try {
-    return await work(pool);
-  } catch (error) {
-    process.stderr.write(`stats-service: the database did not do it: ${messageOf(error)}\n`);
-    return 1;
-  } finally {
-    await closePool(pool);
-  }
-}
-
-function print(lines: readonly string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
 }

@@ -12,7 +12,7 @@ import { createLogger } from "../telemetry/logger.js";
  */
 const SAME_SIGNAL_MS = 1_000;
 /** What the parts may take beyond the time-outs that they keep themselves. */
-const WATCHDOG_MARGIN_MS = 20_000;
+export const WATCHDOG_MARGIN_MS = 20_000;
 
 const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
 

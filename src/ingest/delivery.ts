@@ -57,6 +57,7 @@ export class Delivery {
   #attempt: Attempt | undefined;
   #failures = 0;
   #lastFault: SinkError | undefined;
+  #lastSuccessAt: number | undefined;
   #retryAt = 0;
   #spoolRetryAt = 0;
   #bug: { readonly reason: unknown } | undefined;
@@ -73,6 +74,11 @@ export class Delivery {
   /** The last fault of the sink, while batches fail; undefined when the last one was written. */
   get fault(): SinkError | undefined {
     return this.#lastFault;
+  }
+
+  /** When the last batch was written, in Unix milliseconds; undefined before the first. */
+  get lastSuccessAt(): number | undefined {
+    return this.#lastSuccessAt;
   }
 
   /** True while the sink fails, or is so slow that it may as well. */
@@ -211,6 +217,7 @@ export class Delivery {
     const { rows } = batch;
     this.#end(batch);
     this.recover();
+    this.#lastSuccessAt = this.#deps.clock.now();
     const durationMs = this.#deps.clock.elapsed() - startedAt;
     this.#drainRate.observe(rows, durationMs);
     logCarefully(

@@ -160,6 +160,11 @@ export class Flusher {
     return this.#delivery.fault;
   }
 
+  /** When the last batch was written, in Unix milliseconds; undefined before the first. */
+  lastFlushAt(): number | undefined {
+    return this.#delivery.lastSuccessAt;
+  }
+
   /** Says that the sink took a batch of someone else's: what failed here is worth another try at once. */
   sinkWorks(): void {
     if (this.#delivery.fault !== undefined) {

@@ -46,7 +46,12 @@ const CREATE_TABLE = `
     name       text NOT NULL,
     hash       text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
-  )`;
+  );
+  COMMENT ON TABLE stats_migrations IS 'Which of the files in migrations/ were applied to this database.';
+  COMMENT ON COLUMN stats_migrations.version IS 'The number in the file''s name.';
+  COMMENT ON COLUMN stats_migrations.name IS 'The file''s name.';
+  COMMENT ON COLUMN stats_migrations.hash IS
+    'SHA-256 of the file, in hexadecimal. A version whose file has another refuses the database.'`;
 
 export interface MigrateOptions {
   /** `postgres://` URL. */

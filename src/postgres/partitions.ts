@@ -1,12 +1,17 @@
 /**
- * The day partitions of `incoming`: names them, computes their bounds and makes those that are missing; it never
- * drops one.
+ * The day partitions of `incoming` and `incoming_dead`: names them, computes their bounds and makes those that are
+ * missing; it never drops one (retention.ts does).
  */
 import type { Pool, PoolClient } from "pg";
+import { inTransaction } from "./transaction.js";
 
 export const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** A day of `incoming`, in UTC. */
+/** The tables that are partitioned by the day in their ids. Each has a default partition, named `…_default`. */
+export const PARTITIONED_TABLES = ["incoming", "incoming_dead"] as const;
+export type PartitionedTable = (typeof PARTITIONED_TABLES)[number];
+
+/** A day of a table, in UTC. */
 export interface DayPartition {
   /** Name of the table, for example `incoming_20261124`. */
   readonly name: string;
@@ -17,38 +22,55 @@ export interface DayPartition {
 }
 
 /** The partition of the day in which `timeMs` (Unix milliseconds) lies. */
-export function dayPartition(timeMs: number): DayPartition {
-  const dayStartMs = Math.floor(timeMs / DAY_MS) * DAY_MS;
+export function dayPartition(timeMs: number, table: PartitionedTable = "incoming"): DayPartition {
+  const dayStartMs = startOfDay(timeMs);
   const day = new Date(dayStartMs).toISOString().slice(0, 10).replaceAll("-", "");
-  return { name: `incoming_${day}`, from: lowestIdAt(dayStartMs), to: lowestIdAt(dayStartMs + DAY_MS) };
+  return { name: `${table}_${day}`, from: lowestIdAt(dayStartMs), to: lowestIdAt(dayStartMs + DAY_MS) };
+}
+
+/** The first millisecond of the day (UTC) in which `timeMs` lies. */
+export function startOfDay(timeMs: number): number {
+  return Math.floor(timeMs / DAY_MS) * DAY_MS;
 }
 
 /** The lowest UUID with the time `timeMs` in its first 48 bits, lower than each UUIDv7 of that millisecond. */
-function lowestIdAt(timeMs: number): string {
+export function lowestIdAt(timeMs: number): string {
   const hex = timeMs.toString(16).padStart(12, "0");
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
-/** The lock on `incoming` must not make the flusher queue behind us for long. */
+/** The lock on the table must not make the flusher queue behind us for long. */
 const LOCK_TIMEOUT_MS = 2_000;
 
+/** Days before and after the one that a range is about. */
+export interface DayRange {
+  readonly daysBehind: number;
+  readonly daysAhead: number;
+}
+
 /**
- * Makes the partitions for the days from `daysBehind` before `nowMs` to `daysAhead` after, where missing, and
- * returns the names of those made. Rows that lie in the default partition for want of theirs are moved over.
+ * Makes the partitions of both tables for the days around `nowMs`, where missing, and returns the names of those
+ * made. Rows that lie in the default partition for want of theirs are moved over.
  */
-export async function createPartitions(
+export async function createPartitions(pool: Pool, nowMs: number, range: DayRange): Promise<string[]> {
+  const made: string[] = [];
+  for (const table of PARTITIONED_TABLES) {
+    made.push(...(await createPartitionsOf(table, pool, nowMs, range)));
+  }
+  return made;
+}
+
+async function createPartitionsOf(
+  table: PartitionedTable,
   pool: Pool,
   nowMs: number,
-  { daysBehind, daysAhead }: { daysBehind: number; daysAhead: number },
+  { daysBehind, daysAhead }: DayRange,
 ): Promise<string[]> {
   const wanted: DayPartition[] = [];
   for (let day = -daysBehind; day <= daysAhead; day++) {
-    wanted.push(dayPartition(nowMs + day * DAY_MS));
+    wanted.push(dayPartition(nowMs + day * DAY_MS, table));
   }
-  const { rows } = await pool.query<{ name: string }>(
-    "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'incoming'::regclass",
-  );
-  const existing = new Set(rows.map(({ name }) => name));
+  const existing = await partitionNames(pool, table);
   const missing = wanted.filter(({ name }) => !existing.has(name));
   if (missing.length === 0) {
     return [];
@@ -57,7 +79,7 @@ export async function createPartitions(
   let failure: Error | undefined;
   try {
     for (const partition of missing) {
-      await createPartition(client, partition);
+      await createPartition(client, table, partition);
     }
   } catch (error) {
     failure = error instanceof Error ? error : new Error(String(error));
@@ -68,32 +90,40 @@ export async function createPartitions(
   return missing.map(({ name }) => name);
 }
 
+/** The names of all partitions of a table; with their schema where it is not the one that is searched first. */
+export async function partitionNames(pool: Pool | PoolClient, table: PartitionedTable): Promise<Set<string>> {
+  const { rows } = await pool.query<{ name: string }>(
+    "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass",
+    [table],
+  );
+  return new Set(rows.map(({ name }) => name));
+}
+
 /**
  * Made on the side, filled from the default partition, then attached: PostgreSQL refuses a partition whose rows
  * lie in the default one. The locks come first, the strongest at once, so that no row slips in between and no lock
  * is raised later, which could deadlock.
  */
-async function createPartition(client: PoolClient, { name, from, to }: DayPartition): Promise<void> {
-  await client.query("BEGIN");
-  try {
+function createPartition(
+  client: PoolClient,
+  table: PartitionedTable,
+  { name, from, to }: DayPartition,
+): Promise<void> {
+  return inTransaction(client, async () => {
     await client.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    await client.query("LOCK TABLE ONLY incoming IN SHARE ROW EXCLUSIVE MODE");
-    await client.query("LOCK TABLE incoming_default IN ACCESS EXCLUSIVE MODE");
+    await client.query(`LOCK TABLE ONLY ${table} IN SHARE ROW EXCLUSIVE MODE`);
+    await client.query(`LOCK TABLE ${table}_default IN ACCESS EXCLUSIVE MODE`);
     // Another service may have made it while we waited for the lock.
     const { rows } = await client.query("SELECT 1 FROM pg_class WHERE oid = to_regclass($1)", [name]);
     if (rows.length === 0) {
-      await client.query(`CREATE TABLE ${name} (LIKE incoming INCLUDING ALL)`);
+      await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
       await client.query(
-        `WITH moved AS (DELETE FROM incoming_default WHERE id >= '${from}' AND id < '${to}' RETURNING *)
+        `WITH moved AS (DELETE FROM ${table}_default WHERE id >= '${from}' AND id < '${to}' RETURNING *)
          INSERT INTO ${name} SELECT * FROM moved`,
       );
       await client.query(
-        `ALTER TABLE incoming ATTACH PARTITION ${name} FOR VALUES FROM ('${from}') TO ('${to}')`,
+        `ALTER TABLE ${table} ATTACH PARTITION ${name} FOR VALUES FROM ('${from}') TO ('${to}')`,
       );
     }
-    await client.query("COMMIT");
-  } catch (error) {
-    await client.query("ROLLBACK").catch(() => undefined);
-    throw error;
-  }
+  });
 }

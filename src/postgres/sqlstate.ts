@@ -17,6 +17,7 @@ export type FaultClass = "transient" | "duplicate" | "row" | "schema" | "unknown
 export const UNIQUE_VIOLATION = "23505";
 export const CHECK_VIOLATION = "23514";
 export const READ_ONLY_TRANSACTION = "25006";
+export const DEPENDENT_OBJECTS_STILL_EXIST = "2BP01";
 export const SERIALIZATION_FAILURE = "40001";
 export const DEADLOCK_DETECTED = "40P01";
 export const LOCK_NOT_AVAILABLE = "55P03";

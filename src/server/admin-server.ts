@@ -159,6 +159,11 @@ export class AdminServer implements AsyncDisposable {
   }
 }
 
+/** An answer in JSON. */
+export function jsonAnswer(value: unknown): AdminAnswer {
+  return { status: 200, contentType: "application/json", body: `${JSON.stringify(value)}\n` };
+}
+
 function probeAnswer(probe: Probe): AdminAnswer {
   return probe.ok ? { status: 200, body: "ok\n" } : { status: 503, body: `${probe.reason}\n` };
 }

@@ -93,6 +93,7 @@ describe("loadConfig", () => {
     ["FLUSH_MAX_ROWS", "1", "100000"],
     ["SHUTDOWN_TIMEOUT_MS", "0", "3600000"],
     ["LAME_DUCK_MS", "0", "3600000"],
+    ["RETENTION_DAYS", "8", "36500"],
   ])("takes whole numbers for %s, from %s to %s", (name, min, max) => {
     const fault = `${name}: must be a whole number from ${min} to ${max}`;
     for (const value of [min, max]) {
@@ -186,6 +187,20 @@ describe("settingDocs", () => {
     }
   });
 
+  it("tells of each setting what it looks like, and where it belongs", () => {
+    for (const { name, format, group } of settingDocs) {
+      expect([name, format, group]).toEqual([
+        name,
+        expect.stringMatching(/./),
+        expect.stringMatching(/^[A-Z]/),
+      ]);
+    }
+    expect(settingDocs.find(({ name }) => name === "FLUSH_MAX_ROWS")).toMatchObject({
+      format: "whole number, 1 to 100000",
+      group: "Queue and flush",
+    });
+  });
+
   it("tells the defaults truly", () => {
     const defaults = Object.fromEntries(settingDocs.map((doc) => [doc.name, doc.default]));
     expect(defaults).toMatchObject({ HOST: "127.0.0.1", PORT: "3000", DATA_DIR: ".data", DATABASE_URL: "" });
@@ -201,6 +216,7 @@ describe("settingDocs", () => {
         ...names,
         "DATABASE_URL",
         "PROPERTIES",
+        "RETENTION_DAYS",
         "AUTH_TOKENS_FILE",
         "TLS_CERT_FILE",
         "TLS_KEY_FILE",

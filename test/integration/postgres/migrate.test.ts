@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -169,5 +169,30 @@ describe("migrate", () => {
   it("tells when its files are not there", async () => {
     const from = join(directory, "gone");
     expect(await failureOf(run({ from }))).toContain(from);
+  });
+});
+
+describe("the migration that partitions incoming_dead", () => {
+  const OLD_DAY = "00000000-0000-7000-8000-000000000001";
+
+  it("keeps the dead letters and the rights of those who could use the table", async () => {
+    const files = (await readdir(migrationsDirectory)).sort();
+    const copy = (names: string[]) =>
+      Promise.all(names.map((name) => copyFile(join(migrationsDirectory, name), join(directory, name))));
+    await copy(files.slice(0, 2));
+    await run();
+    await database.pool.query(
+      `INSERT INTO incoming_dead (id, payload, sqlstate, message, attempts) VALUES ('${OLD_DAY}', '', '', '', 1)`,
+    );
+    await using role = await createRole(database, "GRANT SELECT, INSERT ON incoming_dead TO $role");
+    await copy(files);
+    expect(await run()).toEqual(files.slice(2));
+    const { rows } = await database.pool.query(
+      `SELECT id, has_table_privilege($1, 'incoming_dead', 'INSERT') AS may_insert,
+         has_table_privilege($1, 'incoming_dead', 'SELECT') AS may_select,
+         has_table_privilege($1, 'incoming_dead', 'DELETE') AS may_delete FROM incoming_dead`,
+      [role.name],
+    );
+    expect(rows).toEqual([{ id: OLD_DAY, may_insert: true, may_select: true, may_delete: false }]);
   });
 });

@@ -1,6 +1,12 @@
 import { pino } from "pino";
 import { PartitionKeeper } from "../../../src/postgres/partition-keeper.js";
-import { createPartitions, DAY_MS, dayPartition } from "../../../src/postgres/partitions.js";
+import {
+  createPartitions,
+  DAY_MS,
+  dayPartition,
+  type PartitionedTable,
+  partitionNames,
+} from "../../../src/postgres/partitions.js";
 import type { TestDatabase } from "../../support/database.js";
 import { uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -10,7 +16,12 @@ const NOW = Date.UTC(2026, 2, 3, 12);
 const MIDNIGHT = Date.UTC(2026, 2, 4);
 const WEEK = { daysBehind: 7, daysAhead: 7 };
 /** The days from a week before NOW to a week after. */
-const NAMES = Array.from({ length: 15 }, (_, i) => dayPartition(NOW + (i - 7) * DAY_MS).name);
+const NAMES = namesOf("incoming");
+const DEAD_NAMES = namesOf("incoming_dead");
+
+function namesOf(table: PartitionedTable): string[] {
+  return Array.from({ length: 15 }, (_, i) => dayPartition(NOW + (i - 7) * DAY_MS, table).name);
+}
 
 let database: TestDatabase;
 
@@ -37,24 +48,26 @@ async function places(): Promise<Record<string, string>> {
   return Object.fromEntries(rows.map(({ id, place }) => [id, place]));
 }
 
-async function partitions(): Promise<string[]> {
-  const { rows } = await database.pool.query<{ name: string }>(
-    "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'incoming'::regclass ORDER BY 1",
-  );
-  return rows.map(({ name }) => name).filter((name) => name !== "incoming_default");
+async function partitions(table: PartitionedTable = "incoming"): Promise<string[]> {
+  const names = await partitionNames(database.pool, table);
+  return [...names].filter((name) => name !== `${table}_default`).sort();
 }
 
 describe("createPartitions", () => {
-  it("makes a partition for each day that is asked for, and tells which", async () => {
-    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual(NAMES);
+  it("makes a partition of both tables for each day that is asked for, and tells which", async () => {
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual([...NAMES, ...DEAD_NAMES]);
     expect(await partitions()).toEqual(NAMES);
+    expect(await partitions("incoming_dead")).toEqual(DEAD_NAMES);
     expect([NAMES[0], NAMES[14]]).toEqual(["incoming_20260224", "incoming_20260310"]);
   });
 
   it("makes only those that are missing", async () => {
     await createPartitions(database.pool, NOW, WEEK);
     expect(await createPartitions(database.pool, NOW, WEEK)).toEqual([]);
-    expect(await createPartitions(database.pool, NOW + DAY_MS, WEEK)).toEqual(["incoming_20260311"]);
+    expect(await createPartitions(database.pool, NOW + DAY_MS, WEEK)).toEqual([
+      "incoming_20260311",
+      "incoming_dead_20260311",
+    ]);
   });
 
   it("has a day's events go to its partition, to the last millisecond", async () => {

@@ -16,6 +16,21 @@ describe("Flusher", () => {
     expect(rig.sink.inserted).toEqual(rig.accepted);
   });
 
+  it("tells when a batch was written last, and not when one failed", async () => {
+    const rig = FlusherRig.start({ flushIntervalMs: 1000, sink: new FakeSink("hold") });
+    expect(rig.flusher.lastFlushAt()).toBeUndefined();
+    rig.push();
+    await rig.advance(1000);
+    rig.sink.last.succeed();
+    await rig.settle();
+    const writtenAt = rig.clock.now();
+    rig.push();
+    await rig.advance(1000);
+    rig.sink.last.fail(sinkError("transient"));
+    await rig.settle();
+    expect(rig.flusher.lastFlushAt()).toBe(writtenAt);
+  });
+
   it("flushes as soon as flushMaxRows events are there", async () => {
     const rig = FlusherRig.start({ flushMaxRows: 3 });
     rig.pushMany(2);

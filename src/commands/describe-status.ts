@@ -1,0 +1,95 @@
+/** Words a status for a terminal; it judges nothing. */
+import { COUNT_MAX } from "../postgres/table-state.js";
+import type { RoomStatus, ServiceStatus, Verdict } from "../status/service-status.js";
+import { formatBytes, formatCount } from "./print.js";
+
+/** One line for each part, the verdicts first. `nowMs` is Unix time in milliseconds. */
+export function describeStatus(status: ServiceStatus, nowMs: number): string[] {
+  const { events, queue, spool, flush } = status;
+  return [
+    line("health", `${describeVerdict(status.liveness, "alive", "NOT ALIVE")}, ${describeReadiness(status)}`),
+    line("version", describeVersion(status)),
+    line(
+      "accepted",
+      `${formatCount(events.accepted)} events, ${formatCount(events.recovered)} left by earlier runs`,
+    ),
+    line(
+      "of them",
+      `${formatCount(events.inserted)} inserted, ${formatCount(events.duplicates)} duplicates, ${formatCount(events.dead)} dead`,
+    ),
+    line("queue", describeRoom(queue)),
+    line("spool", spool === null ? "none (SPOOL_MAX_BYTES is 0)" : describeSpool(spool)),
+    line("flush", describeFlush(flush, nowMs)),
+    line("database", describeDatabase(status.database)),
+  ];
+}
+
+function line(part: string, text: string): string {
+  return `${part.padEnd(10)}${text}`;
+}
+
+function describeVerdict(verdict: Verdict, good: string, bad: string): string {
+  return verdict.ok ? good : `${bad}: ${verdict.reason}`;
+}
+
+function describeReadiness({ readiness }: ServiceStatus): string {
+  return describeVerdict(readiness, "ready", "NOT READY");
+}
+
+function describeVersion({ version, processes, uptimeMs }: ServiceStatus): string {
+  const count = processes === 1 ? "" : `, ${processes} processes`;
+  return `${version}${count}, up ${formatDuration(uptimeMs)}`;
+}
+
+function describeRoom({ rows, bytes, maxBytes }: RoomStatus): string {
+  const share = maxBytes === 0 ? "" : ` (${Math.round((100 * bytes) / maxBytes)} %)`;
+  return `${formatCount(rows)} events, ${formatBytes(bytes)} of ${formatBytes(maxBytes)}${share}`;
+}
+
+function describeSpool(spool: NonNullable<ServiceStatus["spool"]>): string {
+  const faults = [
+    ...(spool.isWritable ? [] : ["CANNOT BE WRITTEN"]),
+    ...(spool.setAsideFiles > 0 ? [`${spool.setAsideFiles} files SET ASIDE`] : []),
+  ];
+  return [describeRoom(spool), ...faults].join(", ");
+}
+
+function describeFlush({ lastSuccessAt, fault }: ServiceStatus["flush"], nowMs: number): string {
+  const last =
+    lastSuccessAt === null
+      ? "nothing written since the start"
+      : `last success ${formatDuration(Math.max(0, nowMs - Date.parse(lastSuccessAt)))} ago`;
+  return fault === null ? last : `FAILING (${fault.faultClass}): ${fault.message}; ${last}`;
+}
+
+function describeDatabase(database: ServiceStatus["database"]): string {
+  if (database === null) {
+    return "not asked yet";
+  }
+  if (!database.ok) {
+    return `DOES NOT ANSWER: ${database.reason}`;
+  }
+  const { daysAhead, rowsInDefault, deadLetters } = database;
+  return `partitions for ${daysAhead} days ahead, ${atLeast(rowsInDefault)} rows without one, ${atLeast(deadLetters)} dead letters`;
+}
+
+function atLeast(count: number): string {
+  return count >= COUNT_MAX ? `${formatCount(COUNT_MAX)} or more` : formatCount(count);
+}
+
+const DURATIONS = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["min", 60_000],
+] as const;
+
+/** A duration in its two largest units. */
+function formatDuration(ms: number): string {
+  const at = DURATIONS.findIndex(([, length]) => ms >= length);
+  const [unit, length] = DURATIONS[at] ?? [];
+  if (unit === undefined || length === undefined) {
+    return `${(ms / 1000).toFixed(1)} s`;
+  }
+  const [smallerUnit, smallerLength] = DURATIONS[at + 1] ?? ["s", 1_000];
+  return `${Math.floor(ms / length)} ${unit} ${Math.floor((ms % length) / smallerLength)} ${smallerUnit}`;
+}

@@ -1,0 +1,215 @@
+/**
+ * Old days: finds what is older than a given day and removes it without making inserts wait; it never decides how
+ * long rows are kept.
+ */
+import type { Pool, PoolClient } from "pg";
+import { messageOf } from "../error-message.js";
+import {
+  DAY_MS,
+  dayPartition,
+  lowestIdAt,
+  PARTITIONED_TABLES,
+  type PartitionedTable,
+  startOfDay,
+} from "./partitions.js";
+import { DEPENDENT_OBJECTS_STILL_EXIST, LOCK_NOT_AVAILABLE, sqlstateOf } from "./sqlstate.js";
+import { inTransaction } from "./transaction.js";
+
+/** A day partition that is old enough to go. */
+export interface ExpiredPartition {
+  readonly table: PartitionedTable;
+  readonly name: string;
+  /** PostgreSQL's estimate; null when it has none yet. */
+  readonly rows: number | null;
+  /** On disk, indexes included. */
+  readonly bytes: number;
+}
+
+/** Old rows without a partition of their day. */
+export interface ExpiredRows {
+  /** The default partition that they are in. */
+  readonly name: string;
+  readonly rows: number;
+}
+
+/** What goes. */
+export interface Expired {
+  readonly partitions: readonly ExpiredPartition[];
+  readonly loose: readonly ExpiredRows[];
+}
+
+/** A partition that should have gone and did not; it is untouched. */
+export interface KeptPartition {
+  readonly name: string;
+  /** PostgreSQL's words: somebody uses it, or its table, or an object depends on it. */
+  readonly reason: string;
+}
+
+/** What went, and what has to wait. */
+export interface Removal extends Expired {
+  readonly kept: readonly KeptPartition[];
+}
+
+/**
+ * How long inserts may queue behind us: DROP needs an exclusive lock on the partitioned table. (DETACH CONCURRENTLY,
+ * which does not, is refused where there is a default partition, and is not in PostgreSQL 13.)
+ */
+const LOCK_TIMEOUT_MS = 200;
+/** Rows that one statement deletes from a default partition. */
+const CHUNK_ROWS = 5_000;
+
+/** The first day that is kept, as its first millisecond: all days that ended `retentionDays` or more ago go. */
+export function firstKeptDay(nowMs: number, retentionDays: number): number {
+  return startOfDay(nowMs - retentionDays * DAY_MS);
+}
+
+/** What is older than the day that begins at `firstKeptMs`. Takes no lock that an insert could wait for. */
+export async function findExpired(client: Pool | PoolClient, firstKeptMs: number): Promise<Expired> {
+  const partitions: ExpiredPartition[] = [];
+  const loose: ExpiredRows[] = [];
+  for (const table of PARTITIONED_TABLES) {
+    partitions.push(...(await expiredPartitions(client, table, firstKeptMs)));
+    const { rows } = await client.query<{ rows: number }>(
+      `SELECT count(*)::float8 AS rows FROM ${table}_default WHERE id < $1`,
+      [lowestIdAt(firstKeptMs)],
+    );
+    loose.push({ name: `${table}_default`, rows: rows[0]?.rows ?? 0 });
+  }
+  return { partitions, loose: loose.filter(({ rows }) => rows > 0) };
+}
+
+/**
+ * Removes what is older than the day that begins at `firstKeptMs`. A table that is in use keeps its partitions for
+ * now. Safe beside others that do the same.
+ */
+export async function removeExpired(
+  client: PoolClient,
+  firstKeptMs: number,
+  onDropped: (partition: ExpiredPartition) => void,
+): Promise<Removal> {
+  const partitions: ExpiredPartition[] = [];
+  const loose: ExpiredRows[] = [];
+  const kept: KeptPartition[] = [];
+  for (const table of PARTITIONED_TABLES) {
+    const expired = await expiredPartitions(client, table, firstKeptMs);
+    const refusals = await dropEach(client, expired, (partition) => {
+      partitions.push(partition);
+      onDropped(partition);
+    });
+    kept.push(...refusals);
+    loose.push({ name: `${table}_default`, rows: await deleteLoose(client, table, firstKeptMs) });
+  }
+  return { partitions, loose: loose.filter(({ rows }) => rows > 0), kept };
+}
+
+/** Drops these partitions of one table, and returns those that have to stay for now. */
+async function dropEach(
+  client: PoolClient,
+  partitions: readonly ExpiredPartition[],
+  onDropped: (partition: ExpiredPartition) => void,
+): Promise<KeptPartition[]> {
+  const kept: KeptPartition[] = [];
+  for (const partition of partitions) {
+    try {
+      if (await drop(client, partition)) {
+        onDropped(partition);
+      }
+    } catch (error) {
+      const sqlstate = sqlstateOf(error);
+      if (sqlstate !== LOCK_NOT_AVAILABLE && sqlstate !== DEPENDENT_OBJECTS_STILL_EXIST) {
+        throw error;
+      }
+      kept.push({ name: partition.name, reason: messageOf(error) });
+      if (sqlstate === LOCK_NOT_AVAILABLE) {
+        // Each try may hold inserts up a little, so the first refusal will do for the others.
+        break;
+      }
+    }
+  }
+  return kept;
+}
+
+const PARTITIONS = `
+  SELECT partition.oid::regclass::text AS name, pg_get_expr(partition.relpartbound, partition.oid) AS bound,
+    nullif(partition.reltuples, -1)::float8 AS rows,
+    coalesce(pg_total_relation_size(partition.oid), 0)::float8 AS bytes
+  FROM pg_inherits JOIN pg_class AS partition ON partition.oid = inhrelid
+  WHERE inhparent = $1::regclass AND partition.relkind = 'r'
+  ORDER BY partition.relname`;
+
+/** Only partitions that have both the name and the bounds of a day: what somebody else made is none of ours. */
+async function expiredPartitions(
+  client: Pool | PoolClient,
+  table: PartitionedTable,
+  firstKeptMs: number,
+): Promise<ExpiredPartition[]> {
+  const { rows } = await client.query<{ name: string; bound: string; rows: number | null; bytes: number }>(
+    PARTITIONS,
+    [table],
+  );
+  return rows
+    .filter(({ name, bound }) => {
+      const day = dayOf(name);
+      const expected = day === undefined ? undefined : dayPartition(day, table);
+      return (
+        day !== undefined &&
+        day < firstKeptMs &&
+        expected !== undefined &&
+        // The name may have its schema before it.
+        `.${name}`.endsWith(`.${expected.name}`) &&
+        bound === `FOR VALUES FROM ('${expected.from}') TO ('${expected.to}')`
+      );
+    })
+    .map(({ name, rows: estimate, bytes }) => ({ table, name, rows: estimate, bytes }));
+}
+
+/** The first millisecond of the day that a partition is named after; undefined when it is named otherwise. */
+function dayOf(name: string): number | undefined {
+  const [, year, month, day] = /_(\d{4})(\d{2})(\d{2})$/.exec(name) ?? [];
+  return year === undefined ? undefined : Date.UTC(Number(year), Number(month) - 1, Number(day));
+}
+
+/**
+ * Drops a partition in one transaction; false when it is a partition no more. We wait for the table, for a moment, since under load there is always a COPY
+ * that ends soon; once we have it inserts wait for us, so whoever is at the partitions themselves makes us give up.
+ * The parent comes first, as in each query, so that this cannot deadlock.
+ */
+function drop(client: PoolClient, { table, name }: ExpiredPartition): Promise<boolean> {
+  return inTransaction(client, async () => {
+    await client.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    await client.query(`LOCK TABLE ONLY ${table} IN ACCESS EXCLUSIVE MODE`);
+    // Another service may have dropped it, or somebody may have detached it to keep it, while we waited.
+    const { rowCount } = await client.query(
+      "SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1) AND inhparent = $2::regclass",
+      [name, table],
+    );
+    if (rowCount === 0) {
+      return false;
+    }
+    await client.query(`LOCK TABLE ${table}_default, ${name} IN ACCESS EXCLUSIVE MODE NOWAIT`);
+    await client.query(`DROP TABLE ${name}`);
+    return true;
+  });
+}
+
+/**
+ * Deletes old rows of the default partition, some at a time so that none is locked for long; returns how many. Rows
+ * that another service is deleting are left to it.
+ */
+async function deleteLoose(
+  client: PoolClient,
+  table: PartitionedTable,
+  firstKeptMs: number,
+): Promise<number> {
+  for (let total = 0; ; ) {
+    const { rowCount } = await client.query(
+      `DELETE FROM ${table}_default WHERE id IN
+         (SELECT id FROM ${table}_default WHERE id < $1 ORDER BY id LIMIT ${CHUNK_ROWS} FOR UPDATE SKIP LOCKED)`,
+      [lowestIdAt(firstKeptMs)],
+    );
+    total += rowCount ?? 0;
+    if ((rowCount ?? 0) < CHUNK_ROWS) {
+      return total;
+    }
+  }
+}

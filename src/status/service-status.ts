@@ -1,0 +1,101 @@
+/** How a service is at a glance, as a value that goes over the wire; it reads nothing by itself. */
+import type { LedgerEntry } from "../ingest/ledger.js";
+import type { TableState } from "../postgres/table-state.js";
+
+/** A verdict, and why when it is not good. */
+export type Verdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+
+/** Room for events and what is in it. */
+export interface RoomStatus {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly maxBytes: number;
+}
+
+export interface SpoolStatus extends RoomStatus {
+  readonly files: number;
+  readonly setAsideFiles: number;
+  readonly isWritable: boolean;
+}
+
+export interface FlushStatus {
+  /** ISO 8601; null: nothing has been written since the start. */
+  readonly lastSuccessAt: string | null;
+  /** While batches fail: what the last one failed with. */
+  readonly fault: { readonly faultClass: string; readonly message: string } | null;
+}
+
+export type DatabaseStatus = ({ readonly ok: true } & TableState) | Extract<Verdict, { ok: false }>;
+
+/** Only plain values, so that JSON gives it back as it was. Sizes in bytes, times in milliseconds. */
+export interface ServiceStatus {
+  readonly version: string;
+  /** How many processes this is about. */
+  readonly processes: number;
+  readonly uptimeMs: number;
+  readonly liveness: Verdict;
+  readonly readiness: Verdict;
+  readonly events: LedgerEntry;
+  readonly queue: RoomStatus;
+  /** null: there is none. */
+  readonly spool: SpoolStatus | null;
+  readonly flush: FlushStatus;
+  /** null: it has not been asked yet. */
+  readonly database: DatabaseStatus | null;
+}
+
+/**
+ * Several processes as one: counts are added up, and what is wrong with one is wrong with all. They write to one
+ * database, so any of them can tell about it; one that reaches it is believed. Needs at least one.
+ */
+export function mergeStatuses(statuses: readonly ServiceStatus[]): ServiceStatus {
+  return statuses.reduce(mergeTwo);
+}
+
+function mergeTwo(a: ServiceStatus, b: ServiceStatus): ServiceStatus {
+  return {
+    version: a.version === b.version ? a.version : `${a.version}, ${b.version}`,
+    processes: a.processes + b.processes,
+    uptimeMs: Math.min(a.uptimeMs, b.uptimeMs),
+    liveness: mergeVerdicts(a.liveness, b.liveness),
+    readiness: mergeVerdicts(a.readiness, b.readiness),
+    events: addUp(a.events, b.events),
+    queue: addUp(a.queue, b.queue),
+    spool: mergeSpools(a.spool, b.spool),
+    flush: {
+      lastSuccessAt: laterOf(a.flush.lastSuccessAt, b.flush.lastSuccessAt),
+      fault: a.flush.fault ?? b.flush.fault,
+    },
+    database: a.database?.ok === true ? a.database : (b.database ?? a.database),
+  };
+}
+
+/** Of two times in ISO 8601 and UTC, which sort as text. */
+function laterOf(a: string | null, b: string | null): string | null {
+  if (a === null || b === null) {
+    return a ?? b;
+  }
+  return a > b ? a : b;
+}
+
+function mergeVerdicts(a: Verdict, b: Verdict): Verdict {
+  if (a.ok) {
+    return b;
+  }
+  return b.ok || a.reason === b.reason ? a : { ok: false, reason: `${a.reason}; ${b.reason}` };
+}
+
+function mergeSpools(a: SpoolStatus | null, b: SpoolStatus | null): SpoolStatus | null {
+  if (a === null || b === null) {
+    return a ?? b;
+  }
+  const { isWritable: aIsWritable, ...aCounts } = a;
+  const { isWritable: bIsWritable, ...bCounts } = b;
+  return { ...addUp(aCounts, bCounts), isWritable: aIsWritable && bIsWritable };
+}
+
+/** The sums of two objects' numbers, key by key. */
+function addUp<T extends { readonly [K in keyof T]: number }>(a: T, b: T): T {
+  const keys = Object.keys(a) as (keyof T)[];
+  return Object.fromEntries(keys.map((key) => [key, a[key] + b[key]])) as T;
+}

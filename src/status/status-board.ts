@@ -1,0 +1,126 @@
+/** Puts together how this process is, when somebody asks; it changes nothing and keeps no history. */
+import type { Clock } from "../clock.js";
+import { messageOf } from "../error-message.js";
+import type { LedgerEntry } from "../ingest/ledger.js";
+import type { TableState } from "../postgres/table-state.js";
+import type {
+  DatabaseStatus,
+  FlushStatus,
+  RoomStatus,
+  ServiceStatus,
+  SpoolStatus,
+  Verdict,
+} from "./service-status.js";
+
+/** The parts that have something to tell. */
+export interface StatusParts {
+  readonly ledger: { read(): LedgerEntry };
+  readonly queue: RoomStatus;
+  readonly spool: SpoolStatus | undefined;
+  readonly flusher: {
+    /** Unix milliseconds. */
+    lastFlushAt(): number | undefined;
+    sinkFault(): { readonly faultClass: string; readonly message: string } | undefined;
+  };
+  /** Rejects when the database does not say; at once when `signal` aborts. */
+  readonly readTables: (signal: AbortSignal) => Promise<TableState>;
+}
+
+export interface StatusBoardDeps {
+  readonly version: string;
+  readonly health: { liveness(): Verdict; readiness(): Verdict };
+  readonly clock: Clock;
+}
+
+/** One who looks in an outage must not wait for the database to time out. */
+const DATABASE_TIMEOUT_MS = 2_000;
+
+const NO_EVENTS: LedgerEntry = {
+  accepted: 0,
+  recovered: 0,
+  inserted: 0,
+  duplicates: 0,
+  dead: 0,
+  spooled: 0,
+  setAside: 0,
+};
+
+/** Answers from the beginning; what the parts tell is in it once {@link StatusBoard.watch} was told of them. */
+export class StatusBoard {
+  readonly #deps: StatusBoardDeps;
+  readonly #startedAt: number;
+  #parts: StatusParts | undefined;
+  /** Shared by all who ask at the same time, so that they take one connection between them. */
+  #look: Promise<DatabaseStatus> | undefined;
+
+  constructor(deps: StatusBoardDeps) {
+    this.#deps = deps;
+    this.#startedAt = deps.clock.elapsed();
+  }
+
+  /** The parts are there. */
+  watch(parts: StatusParts): void {
+    this.#parts = parts;
+  }
+
+  /** How things are now. Never rejects, and takes a few seconds at most. */
+  async read(): Promise<ServiceStatus> {
+    const { version, health, clock } = this.#deps;
+    const parts = this.#parts;
+    const database = parts === undefined ? null : await this.#lookAtDatabase(parts);
+    return {
+      version,
+      processes: 1,
+      uptimeMs: Math.round(clock.elapsed() - this.#startedAt),
+      liveness: health.liveness(),
+      readiness: health.readiness(),
+      events: parts?.ledger.read() ?? NO_EVENTS,
+      queue: roomOf(parts?.queue),
+      spool: spoolOf(parts?.spool),
+      flush: flushOf(parts?.flusher),
+      database,
+    };
+  }
+
+  #lookAtDatabase(parts: StatusParts): Promise<DatabaseStatus> {
+    this.#look ??= this.#readTables(parts).finally(() => {
+      this.#look = undefined;
+    });
+    return this.#look;
+  }
+
+  async #readTables({ readTables }: StatusParts): Promise<DatabaseStatus> {
+    const deadline = new AbortController();
+    const cancel = this.#deps.clock.schedule(DATABASE_TIMEOUT_MS, () =>
+      deadline.abort(new Error(`no answer within ${DATABASE_TIMEOUT_MS / 1000} s`)),
+    );
+    try {
+      return { ok: true, ...(await readTables(deadline.signal)) };
+    } catch (error) {
+      return { ok: false, reason: messageOf(error) };
+    } finally {
+      cancel();
+    }
+  }
+}
+
+function roomOf(room: RoomStatus | undefined): RoomStatus {
+  return { rows: room?.rows ?? 0, bytes: room?.bytes ?? 0, maxBytes: room?.maxBytes ?? 0 };
+}
+
+function spoolOf(spool: SpoolStatus | undefined): SpoolStatus | null {
+  if (spool === undefined) {
+    return null;
+  }
+  const { files, setAsideFiles, isWritable } = spool;
+  return { ...roomOf(spool), files, setAsideFiles, isWritable };
+}
+
+function flushOf(flusher: StatusParts["flusher"] | undefined): FlushStatus {
+  const at = flusher?.lastFlushAt();
+  const fault = flusher?.sinkFault();
+  return {
+    lastSuccessAt: at === undefined ? null : new Date(at).toISOString(),
+    fault: fault === undefined ? null : { faultClass: fault.faultClass, message: fault.message },
+  };
+}

@@ -1,0 +1,60 @@
+import { createTestDatabase } from "../support/database.js";
+import { freePort } from "../support/free-port.js";
+import { push } from "../support/pushes.js";
+import { ServiceProcess } from "../support/service-process.js";
+
+async function status(args: string[], environment: Record<string, string> = {}) {
+  await using command = ServiceProcess.spawn(["status", ...args], environment);
+  const ending = await command.ended();
+  return { status: ending.status, stdout: command.stdout, stderr: command.stderr };
+}
+
+test("status tells an operator, and a script, how a running service is", async () => {
+  await using database = await createTestDatabase();
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url });
+  await push(service.url, { property: "news", section: 3, id: 42, ack: "ACK_MODE_DURABLE" });
+
+  const shown = await status([], { ADMIN_PORT: new URL(service.adminUrl).port });
+  expect([shown.status, shown.stderr]).toEqual([0, ""]);
+  expect(shown.stdout).toContain("alive, ready\n");
+  expect(shown.stdout).toMatch(/last success \d/);
+
+  const { stdout } = await status(["--json", "--admin-url", service.adminUrl]);
+  expect(JSON.parse(stdout)).toMatchObject({
+    processes: 1,
+    readiness: { ok: true },
+    events: { accepted: 1, inserted: 1 },
+    queue: { rows: 0, maxBytes: expect.any(Number) },
+    spool: null,
+    flush: { lastSuccessAt: expect.stringMatching(/Z$/), fault: null },
+    database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 },
+  });
+});
+
+test("status exits with 1 when the service is not ready, and says why", async () => {
+  await using database = await createTestDatabase();
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, LAME_DUCK_MS: "60000" });
+  service.signal("SIGTERM");
+  await service.logged("stopping; a second signal exits at once and loses what is queued in memory");
+  const shown = await status(["--admin-url", service.adminUrl]);
+  expect([shown.status, shown.stdout]).toEqual([1, expect.stringContaining("NOT READY: stopping")]);
+});
+
+test("status exits with 69 when nobody answers", async () => {
+  const shown = await status([], { ADMIN_PORT: String(await freePort()) });
+  expect([shown.status, shown.stdout]).toEqual([69, ""]);
+  expect(shown.stderr).toMatch(
+    /^stats-service: no service answers at http:\/\/127\.0\.0\.1:\d+: .*ECONNREFUSED/,
+  );
+});
+
+test("status asks for an address that it can use", async () => {
+  expect(await status(["--admin-url", "localhost:3001"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("--admin-url takes a URL"),
+  });
+  expect(await status([], { ADMIN_PORT: "0" })).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("--admin-url"),
+  });
+});

@@ -1,0 +1,222 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parse, parseAllDocuments } from "yaml";
+import { WATCHDOG_MARGIN_MS } from "../../../src/commands/serve.js";
+import { type Config, loadConfig, settingDocs } from "../../../src/config.js";
+import { AdminServer } from "../../../src/server/admin-server.js";
+import { Health } from "../../../src/server/health.js";
+import { silent } from "../../support/rpc-port.js";
+
+const ROOT = join(import.meta.dirname, "../../..");
+const SETTINGS = new Set(settingDocs.map(({ name }) => name));
+
+interface Probe {
+  readonly httpGet: { readonly path: string; readonly port: string };
+}
+
+interface Port {
+  readonly name: string;
+  readonly port: number;
+  readonly targetPort: string;
+}
+
+interface Container {
+  readonly image: string;
+  readonly env: readonly { name: string; valueFrom: { secretKeyRef: unknown } }[];
+  readonly envFrom: readonly { configMapRef: { name: string } }[];
+  readonly ports: readonly { name: string; containerPort: number }[];
+  readonly startupProbe: Probe;
+  readonly livenessProbe: Probe;
+  readonly readinessProbe: Probe;
+  readonly resources: { limits: { memory: string } };
+  readonly securityContext: object;
+  readonly volumeMounts: readonly { name: string; mountPath: string }[];
+}
+
+interface StatefulSet {
+  readonly spec: {
+    readonly serviceName: string;
+    readonly template: {
+      readonly metadata: { readonly labels: object };
+      readonly spec: {
+        readonly terminationGracePeriodSeconds: number;
+        readonly securityContext: object;
+        readonly containers: readonly [Container];
+      };
+    };
+    readonly volumeClaimTemplates: readonly [
+      { metadata: { name: string }; spec: { resources: { requests: { storage: string } } } },
+    ];
+  };
+}
+
+interface Service {
+  readonly metadata: { readonly name: string };
+  readonly spec: { readonly selector: object; readonly ports: readonly Port[] };
+}
+
+function read(path: string): Promise<string> {
+  return readFile(join(ROOT, path), "utf8");
+}
+
+async function manifests<T>(name: string): Promise<T[]> {
+  const documents = parseAllDocuments(await read(`ops/kubernetes/${name}`), { strict: true });
+  return documents.map((document) => document.toJS() as T);
+}
+
+/** The variables of an env file, as kustomize reads it. */
+async function envFile(path: string): Promise<Record<string, string>> {
+  const lines = (await read(path)).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
+  );
+}
+
+/** From SIGTERM until the process has surely ended, in milliseconds. */
+function longestStopMs({ lameDuckMs, shutdownTimeoutMs }: Config): number {
+  return lameDuckMs + shutdownTimeoutMs + WATCHDOG_MARGIN_MS;
+}
+
+function bytesOf(quantity: string): number {
+  const [, number, unit] = /^(\d+)(Mi|Gi)$/.exec(quantity) ?? [];
+  return Number(number) * (unit === "Gi" ? 2 ** 30 : 2 ** 20);
+}
+
+describe("the Kubernetes manifests", () => {
+  let settings: Record<string, string>;
+  let config: Config;
+  let set: StatefulSet["spec"];
+  let pod: StatefulSet["spec"]["template"]["spec"];
+  let container: Container;
+
+  beforeAll(async () => {
+    settings = await envFile("ops/kubernetes/settings.env");
+    config = loadConfig(settings);
+    const [statefulSet] = await manifests<StatefulSet>("statefulset.yaml");
+    if (statefulSet === undefined) throw new Error("statefulset.yaml is empty");
+    set = statefulSet.spec;
+    pod = set.template.spec;
+    container = pod.containers[0];
+  });
+
+  it("names only settings that there are, and each pod gets them", async () => {
+    const names = [...Object.keys(settings), ...container.env.map(({ name }) => name)];
+    expect(names.filter((name) => !SETTINGS.has(name))).toEqual([]);
+    const [kustomization] = await manifests<{ configMapGenerator: { name: string; envs: string[] }[] }>(
+      "kustomization.yaml",
+    );
+    expect(kustomization?.configMapGenerator).toEqual([
+      { name: container.envFrom[0]?.configMapRef.name, envs: ["settings.env"] },
+    ]);
+  });
+
+  it("takes the database's address from a secret, and from nowhere else", () => {
+    expect(container.env).toEqual([
+      { name: "DATABASE_URL", valueFrom: { secretKeyRef: expect.objectContaining({ key: "DATABASE_URL" }) } },
+    ]);
+    expect(settings).not.toHaveProperty("DATABASE_URL");
+  });
+
+  it("gives a pod more time to stop than the service takes at most", () => {
+    expect(pod.terminationGracePeriodSeconds * 1000).toBeGreaterThan(longestStopMs(config));
+    expect(config.lameDuckMs).toBeGreaterThan(0);
+  });
+
+  it("opens the ports that the service listens on, to all of the cluster", async () => {
+    expect(config.host).toBe("0.0.0.0");
+    expect(container.ports).toEqual([
+      { name: "rpc", containerPort: config.port },
+      { name: "admin", containerPort: config.adminPort },
+    ]);
+    const services = await manifests<Service>("service.yaml");
+    expect(services.map(({ metadata }) => metadata.name)).toContain(set.serviceName);
+    for (const { spec } of services) {
+      expect(set.template.metadata.labels).toMatchObject(spec.selector);
+      for (const { port, targetPort } of spec.ports) {
+        expect(container.ports).toContainEqual({ name: targetPort, containerPort: port });
+      }
+    }
+  });
+
+  it("asks for paths that the admin port serves", async () => {
+    const health = new Health();
+    await using admin = new AdminServer({ host: "127.0.0.1", port: 0, health, logger: silent });
+    const { port } = await admin.listen();
+    health.setServing();
+    for (const { httpGet } of [container.startupProbe, container.livenessProbe, container.readinessProbe]) {
+      expect(httpGet.port).toBe("admin");
+      expect((await fetch(`http://127.0.0.1:${port}${httpGet.path}`)).status).toBe(200);
+    }
+    health.setNotServing("full");
+    expect((await fetch(`http://127.0.0.1:${port}${container.livenessProbe.httpGet.path}`)).status).toBe(200);
+    expect((await fetch(`http://127.0.0.1:${port}${container.readinessProbe.httpGet.path}`)).status).toBe(
+      503,
+    );
+  });
+
+  it("keeps the spool on a volume of the pod's own that has room for it", () => {
+    const [claim] = set.volumeClaimTemplates;
+    expect(container.volumeMounts).toEqual([{ name: claim.metadata.name, mountPath: config.dataDir }]);
+    expect(config.spoolDir.startsWith(`${config.dataDir}/`)).toBe(true);
+    expect(bytesOf(claim.spec.resources.requests.storage)).toBeGreaterThan(config.spoolMaxBytes);
+  });
+
+  it("has memory for more than a full queue", () => {
+    expect(bytesOf(container.resources.limits.memory)).toBeGreaterThan(4 * config.queueMaxBytes);
+  });
+
+  it("grants no more than the service needs", () => {
+    expect(pod.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      seccompProfile: { type: "RuntimeDefault" },
+    });
+    expect(container.securityContext).toEqual({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    });
+  });
+
+  it("has every manifest in the kustomization, with this package's version", async () => {
+    const [kustomization] = await manifests<{
+      resources: string[];
+      images: { name: string; newTag: string }[];
+    }>("kustomization.yaml");
+    expect(kustomization?.resources).toEqual([
+      "statefulset.yaml",
+      "service.yaml",
+      "poddisruptionbudget.yaml",
+    ]);
+    const { version } = JSON.parse(await read("package.json")) as { version: string };
+    expect(kustomization?.images).toEqual([{ name: container.image, newTag: version }]);
+  });
+});
+
+describe("the image and the compose file", () => {
+  interface ComposeService {
+    readonly environment: Record<string, string>;
+    readonly ports: readonly string[];
+    readonly stop_grace_period: string;
+    readonly volumes: readonly string[];
+  }
+
+  it("name only settings that there are, and the ports that the service listens on", async () => {
+    const dockerfile = await read("Dockerfile");
+    const { services } = parse(await read("docker-compose.yml")) as { services: { stats: ComposeService } };
+    const { stats } = services;
+    expect(Object.keys(stats.environment).filter((name) => !SETTINGS.has(name))).toEqual([]);
+    const { port, adminPort } = loadConfig({});
+    expect(dockerfile).toContain(`\nEXPOSE ${port} ${adminPort}\n`);
+    expect(stats.ports).toEqual([`127.0.0.1:${port}:${port}`, `127.0.0.1:${adminPort}:${adminPort}`]);
+  });
+
+  it("keep the data on a volume, and give a stop more time than it takes at most", async () => {
+    const dockerfile = await read("Dockerfile");
+    const [, dataDir = ""] = /DATA_DIR=(\S+)/.exec(dockerfile) ?? [];
+    expect(dockerfile).toContain(`\nVOLUME ${dataDir}\n`);
+    const { services } = parse(await read("docker-compose.yml")) as { services: { stats: ComposeService } };
+    expect(services.stats.volumes).toEqual([expect.stringMatching(`:${dataDir}$`)]);
+    const seconds = Number(/^(\d+)s$/.exec(services.stats.stop_grace_period)?.[1]);
+    expect(seconds * 1000).toBeGreaterThan(longestStopMs(loadConfig({})));
+  });
+});
