@@ -36,6 +36,8 @@ export class Batch implements EncodedBatch {
   bytes = 0;
   /** How often it was given to the sink. */
   attempts = 0;
+  /** When its first event came, in the clock's elapsed milliseconds; undefined while it has none. */
+  openedAt: number | undefined;
 
   #tail: Uint8Array | undefined;
   #tailUsed = 0;

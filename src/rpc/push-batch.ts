@@ -9,6 +9,7 @@ import {
 import { type EventInput, type FieldViolation, InvalidEventError } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
 import { QueueFullError } from "../ingest/flusher.js";
+import { Rejections } from "../ingest/rejections.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
 import { invalidRejection, queueFullRejection, toConnectError } from "./errors.js";
 import type { UnaryHandler } from "./unary-method.js";
@@ -31,6 +32,8 @@ export interface PushBatchHandlerDeps {
   readonly flusher: BatchIntake;
   /** Most events in one call. */
   readonly batchMaxEvents: number;
+  /** Hears of the events that are refused. Default: nobody reads it. */
+  readonly rejections?: Rejections;
 }
 
 /** An error names no more fields than this: it travels in headers, which clients bound to a few KiB. */
@@ -40,14 +43,17 @@ const VIOLATIONS_MAX = 10;
 export function createPushBatchHandler(
   deps: PushBatchHandlerDeps,
 ): UnaryHandler<typeof StatsService.method.pushBatch> {
+  const { rejections = new Rejections() } = deps;
   return (request, call) => {
     const { events, ack, allOrNothing } = request;
+    const intake = new Intake(deps, call.peer);
     try {
       requireSound(events.length, ack, deps.batchMaxEvents);
-      const intake = new Intake(deps, call.peer);
       const response = allOrNothing ? intake.takeAll(events) : intake.takeEach(events);
+      intake.countRejected(rejections);
       return ack === AckMode.DURABLE ? whenDurable(intake.settled(), call.signal(), response) : response;
     } catch (error) {
+      intake.countRejected(rejections, error, events.length);
       throw toConnectError(error) ?? error;
     }
   };
@@ -78,6 +84,7 @@ class Intake {
   /** The first violations, for an error. */
   readonly #violations: FieldViolation[] = [];
   #violationCount = 0;
+  #invalid = 0;
   #accepted = 0;
 
   constructor({ admission, flusher }: PushBatchHandlerDeps, peer: Uint8Array) {
@@ -107,7 +114,7 @@ class Intake {
       }
     }
     if (this.#accepted === 0 && events.length > 0) {
-      throw full ?? this.#invalid();
+      throw full ?? this.#invalidError();
     }
     return this.#answer();
   }
@@ -129,7 +136,7 @@ class Intake {
       }
     }
     if (this.#rejections.length > 0) {
-      throw this.#invalid();
+      throw this.#invalidError();
     }
     this.#flusher.requireRoom(admitted.length);
     for (const event of admitted) {
@@ -144,6 +151,18 @@ class Intake {
   /** Resolves when all that was taken is on stable storage. */
   settled(): Promise<unknown> {
     return Promise.all(this.#batches.map((batch) => this.#flusher.durable(batch)));
+  }
+
+  /** Books the events that were rejected one by one and, when the call of `events` failed, the rest of them. */
+  countRejected(rejections: Rejections, failure?: unknown, events = 0): void {
+    rejections.add("invalid", this.#invalid);
+    rejections.add("queue_full", this.#rejections.length - this.#invalid);
+    const rest = events - this.#rejections.length;
+    if (failure instanceof InvalidEventError && this.#invalid > 0) {
+      rejections.add("all_or_nothing", rest);
+    } else if (failure !== undefined) {
+      rejections.addThrown(failure, rest);
+    }
   }
 
   /** Queues an event; returns why it could not. */
@@ -164,6 +183,7 @@ class Intake {
   }
 
   #reject(index: number, input: EventInput): void {
+    this.#invalid += 1;
     const violations = this.#admission.violations(input);
     this.#rejections.push(invalidRejection(index, violations));
     this.#violationCount += violations.length;
@@ -175,7 +195,7 @@ class Intake {
   }
 
   /** For when no event is taken because of those that were rejected. */
-  #invalid(): InvalidEventError {
+  #invalidError(): InvalidEventError {
     const more = this.#violationCount - this.#violations.length;
     return new InvalidEventError([
       ...this.#violations,

@@ -2,6 +2,7 @@
 import { AckMode, type StatsService } from "../../gen/stats/v1/stats_pb.js";
 import type { EventInput, FieldViolation } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
+import { Rejections } from "../ingest/rejections.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
 import { toConnectError } from "./errors.js";
 import type { UnaryHandler } from "./unary-method.js";
@@ -20,18 +21,22 @@ export interface EventIntake {
 export interface PushHandlerDeps {
   readonly admission: EventAdmission;
   readonly flusher: EventIntake;
+  /** Hears of the events that are refused. Default: nobody reads it. */
+  readonly rejections?: Rejections;
 }
 
 /** Makes the handler. It answers from memory; only ACK_MODE_DURABLE waits. */
 export function createPushHandler({
   admission,
   flusher,
+  rejections = new Rejections(),
 }: PushHandlerDeps): UnaryHandler<typeof StatsService.method.push> {
   return (request, call) => {
     try {
       const batch = flusher.push(admission.admit(request, call.peer, ackModeFault(request.ack)));
       return request.ack === AckMode.DURABLE ? whenDurable(flusher.durable(batch), call.signal(), {}) : {};
     } catch (error) {
+      rejections.addThrown(error, 1);
       throw toConnectError(error) ?? error;
     }
   };

@@ -1,12 +1,16 @@
 /** What a unary method is, apart from the lane that its calls come by; it knows no protocol. */
 import type { DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
+import { systemClock } from "../clock.js";
 import { peerKey } from "./peer-context.js";
+import { requestNotesKey } from "./request-notes.js";
 
 /** What a handler may know of a call besides its message. */
 export interface CallContext {
   /** The caller's address in PostgreSQL's binary inet form; no bytes when it is not known. Shared: do not change. */
   readonly peer: Uint8Array;
+  /** When the request's header had come, by `Clock.elapsed`. */
+  readonly arrivedAt: number;
   /** A header of the request, by its name in lower case; values that came apart are joined with ", ". */
   header(name: string): string | undefined;
   /**
@@ -67,6 +71,7 @@ export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryM
   router.rpc(desc, (request, context) =>
     handle(request, {
       peer: context.values.get(peerKey),
+      arrivedAt: context.values.get(requestNotesKey)?.arrivedAt ?? systemClock.elapsed(),
       header: (name) => context.requestHeader.get(name) ?? undefined,
       signal: () => context.signal,
     }),

@@ -11,6 +11,7 @@ export type CallOutput = ServerResponse | ServerHttp2Stream;
 /** A call's context. Make it when the header has come: the caller's time runs from then. */
 export class LaneCall implements CallContext {
   readonly peer: Uint8Array;
+  readonly arrivedAt: number;
   readonly #headers: IncomingHttpHeaders;
   readonly #output: CallOutput;
   readonly #clock: Clock;
@@ -30,7 +31,8 @@ export class LaneCall implements CallContext {
     this.#headers = headers;
     this.#output = output;
     this.#clock = clock;
-    this.#deadlineAt = timeoutMs === undefined ? undefined : clock.elapsed() + timeoutMs;
+    this.arrivedAt = clock.elapsed();
+    this.#deadlineAt = timeoutMs === undefined ? undefined : this.arrivedAt + timeoutMs;
   }
 
   header(name: string): string | undefined {

@@ -13,6 +13,7 @@ import { Admission } from "../../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch } from "../../../src/ingest/batch.js";
 import { EventIds } from "../../../src/ingest/event-id.js";
 import { IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
+import { Rejections } from "../../../src/ingest/rejections.js";
 import { encodeInet } from "../../../src/postgres/inet.js";
 import { type BatchIntake, createPushBatchHandler } from "../../../src/rpc/push-batch.js";
 import { uuidBytes, uuidv7At } from "../../support/encoded.js";
@@ -55,6 +56,7 @@ type Request = MessageInitShape<typeof PushBatchRequestSchema>;
 
 class Rig {
   readonly intake = new FakeIntake();
+  readonly rejections = new Rejections();
   readonly caller = new AbortController();
   readonly #handle;
 
@@ -62,12 +64,17 @@ class Rig {
     const clock = new FakeClock();
     const ids = new EventIds({ now: clock.now });
     const admission = new Admission({ clock, ids, properties: undefined });
-    this.#handle = createPushBatchHandler({ admission, flusher: this.intake, batchMaxEvents });
+    this.#handle = createPushBatchHandler({
+      admission,
+      flusher: this.intake,
+      rejections: this.rejections,
+      batchMaxEvents,
+    });
   }
 
   /** What the handler returns: an answer, or the promise of one. */
   call(request: Request) {
-    const call = { peer: PEER, header: () => undefined, signal: () => this.caller.signal };
+    const call = { peer: PEER, arrivedAt: 0, header: () => undefined, signal: () => this.caller.signal };
     return this.#handle(create(PushBatchRequestSchema, request), call);
   }
 
@@ -286,5 +293,42 @@ describe("PushBatch in ACK_MODE_DURABLE", () => {
     await settled();
     expect(watched.error).toMatchObject({ code: Code.DeadlineExceeded });
     expect(rig.intake.taken).toHaveLength(5);
+  });
+});
+
+describe("the count of events that were refused", () => {
+  const NONE = { invalid: 0, queue_full: 0, shutting_down: 0, all_or_nothing: 0 };
+
+  it.each([
+    ["those that break a rule", {}, [...goods(2), bad], { invalid: 1 }],
+    [
+      "those without room, and the bad one behind them",
+      { room: 1 },
+      [...goods(3), bad],
+      { queue_full: 2, invalid: 1 },
+    ],
+    ["all, when the service stops", { isClosed: true }, goods(3), { shutting_down: 3 }],
+    ["all, when none has room", { room: 0 }, [bad, ...goods(2)], { invalid: 1, queue_full: 2 }],
+  ])("has %s", (_, state, events, counts) => {
+    const rig = new Rig();
+    Object.assign(rig.intake, state);
+    try {
+      void rig.call({ events });
+    } catch {
+      // That none was taken is said by an error.
+    }
+    expect(rig.rejections.read()).toEqual({ ...NONE, ...counts });
+  });
+
+  it("has the good ones of a batch that is to be taken whole or not at all, for what they are", () => {
+    const rig = new Rig();
+    rig.error({ events: [...goods(4), bad], allOrNothing: true });
+    expect(rig.rejections.read()).toEqual({ ...NONE, invalid: 1, all_or_nothing: 4 });
+  });
+
+  it("has all events of a batch that is too long", () => {
+    const rig = new Rig(2);
+    rig.error({ events: goods(3) });
+    expect(rig.rejections.read()).toEqual({ ...NONE, invalid: 3 });
   });
 });
