@@ -53,7 +53,7 @@ const settings = z
       .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2 cleartext. 0: any free one."),
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
-      .describe("Port for /healthz and /readyz. 0: any free one."),
+      .describe("Port for /healthz, /readyz and /metrics. 0: any free one."),
     databaseUrl: z
       .string()
       .refine(isPostgresUrl, "must look like postgres://user:password@host:5432/database")
@@ -106,6 +106,11 @@ const settings = z
       .transform((names): ReadonlySet<string> => new Set(names))
       .optional()
       .describe("Property names that are accepted, separated by commas. Absent: any."),
+    metrics: z
+      .enum(["on", "off"], "must be on or off")
+      .prefault("on")
+      .transform((value) => value === "on")
+      .describe("Whether /metrics is there, and calls are timed for it: on or off."),
     logLevel: z
       .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
       .prefault("info")

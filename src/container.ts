@@ -11,6 +11,7 @@ import { EventQueue } from "./ingest/event-queue.js";
 import { Flusher } from "./ingest/flusher.js";
 import { Ledger } from "./ingest/ledger.js";
 import { Readiness } from "./ingest/readiness.js";
+import { Rejections } from "./ingest/rejections.js";
 import { SpoolReplay } from "./ingest/spool-replay.js";
 import { migrationsDirectory } from "./package-info.js";
 import { EmbeddedPostgres } from "./postgres/embedded.js";
@@ -26,7 +27,12 @@ import { AdminServer } from "./server/admin-server.js";
 import { Health } from "./server/health.js";
 import { RpcServer } from "./server/rpc-server.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
+import type { Sink } from "./sink/sink.js";
 import { Spool } from "./sink/spool.js";
+import { createCallLog } from "./telemetry/call-log.js";
+import { Metrics } from "./telemetry/metrics.js";
+import { metricsRoute } from "./telemetry/metrics-route.js";
+import { findTracer, Tracing } from "./telemetry/tracing.js";
 
 /** Works beside the RPCs from start to stop. */
 export interface BackgroundJob {
@@ -42,14 +48,19 @@ export interface Cradle {
   readonly clock: Clock;
   readonly random: () => number;
   readonly stopping: AbortController;
+  /** undefined: METRICS is off. */
+  readonly metrics: Metrics | undefined;
+  /** undefined: no SDK of OpenTelemetry was loaded. */
+  readonly tracing: Tracing | undefined;
   readonly health: Health;
   readonly adminServer: AdminServer;
   readonly embeddedPostgres: EmbeddedPostgres | undefined;
   readonly databaseUrl: string;
   readonly pool: Pool;
   readonly schema: Schema;
-  readonly sink: PostgresSink;
+  readonly sink: Sink;
   readonly ledger: Ledger;
+  readonly rejections: Rejections;
   readonly queue: EventQueue;
   /** undefined: SPOOL_MAX_BYTES is 0. */
   readonly spool: Spool | undefined;
@@ -67,8 +78,18 @@ export interface Cradle {
 /** The background jobs. To add one, write its class and register it here; `serve` starts and ends all of them. */
 const jobs = {
   flusher: asFunction(
-    ({ queue, ledger, sink, spool, clock, random, logger, config }: Cradle) =>
-      new Flusher({ queue, ledger, sink, spool, clock, random, logger, options: config }),
+    ({ queue, ledger, sink, spool, clock, random, logger, metrics, config }: Cradle) =>
+      new Flusher({
+        queue,
+        ledger,
+        sink,
+        spool,
+        clock,
+        random,
+        logger,
+        observer: metrics?.flushes,
+        options: config,
+      }),
   )
     .singleton()
     .disposer((flusher) => flusher.close()),
@@ -89,6 +110,10 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     clock: asValue(systemClock),
     random: asValue(() => randomInt(2 ** 32) / 2 ** 32),
     stopping: asFunction(() => new AbortController()).singleton(),
+    metrics: asFunction(({ config, clock }: Cradle) =>
+      config.metrics ? new Metrics({ clock }) : undefined,
+    ).singleton(),
+    tracing: asFunction(createTracing).singleton(),
     health: asFunction(() => new Health())
       .singleton()
       .disposer((health) => health.close()),
@@ -103,11 +128,10 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
       .singleton()
       .disposer(closePool),
     schema: asFunction(createSchema).singleton(),
-    sink: asFunction(
-      ({ pool, schema }: Cradle) => new PostgresSink({ pool, prepare: () => schema.prepare() }),
-    ).singleton(),
+    sink: asFunction(createSink).singleton(),
     ledger: asClass(Ledger).singleton(),
-    queue: asFunction(({ config }: Cradle) => new EventQueue(config)).singleton(),
+    rejections: asClass(Rejections).singleton(),
+    queue: asFunction(({ config, clock }: Cradle) => new EventQueue(config, clock)).singleton(),
     spool: asFunction(createSpool)
       .singleton()
       .disposer((spool) => spool?.close()),
@@ -118,7 +142,7 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     )
       .singleton()
       .disposer((readiness) => readiness.close()),
-    interceptors: asValue([]),
+    interceptors: asFunction(createInterceptors).singleton(),
     rpcServer: asFunction(createRpcServer)
       .singleton()
       .disposer((server) => server.drain(config.shutdownTimeoutMs)),
@@ -134,8 +158,27 @@ export function resolveJobs(container: AwilixContainer<Cradle>): BackgroundJob[]
     .filter((job) => job !== undefined);
 }
 
-function createAdminServer({ config, health, logger }: Cradle): AdminServer {
-  return new AdminServer({ host: config.host, port: config.adminPort, health, logger });
+function createAdminServer({ config, health, logger, metrics }: Cradle): AdminServer {
+  return new AdminServer({
+    host: config.host,
+    port: config.adminPort,
+    health,
+    logger,
+    routes: { ...(metrics && { "/metrics": metricsRoute(metrics.registry) }) },
+  });
+}
+
+function createTracing({ logger }: Cradle): Tracing | undefined {
+  const tracer = findTracer();
+  if (tracer !== undefined) {
+    logger.info("traces are on: an SDK of OpenTelemetry is loaded");
+  }
+  return tracer && new Tracing(tracer);
+}
+
+function createSink({ pool, schema, tracing }: Cradle): Sink {
+  const sink = new PostgresSink({ pool, prepare: () => schema.prepare() });
+  return tracing?.sink(sink) ?? sink;
 }
 
 function createEmbeddedPostgres({ config, logger }: Cradle): EmbeddedPostgres | undefined {
@@ -173,8 +216,30 @@ function createSpoolReplay({
   clock,
   random,
   logger,
+  metrics,
 }: Cradle): SpoolReplay | undefined {
-  return spool && new SpoolReplay({ spool, sink, ledger, liveTraffic: flusher, clock, random, logger });
+  return (
+    spool &&
+    new SpoolReplay({
+      spool,
+      sink,
+      ledger,
+      liveTraffic: flusher,
+      clock,
+      random,
+      logger,
+      observer: metrics?.replays,
+    })
+  );
+}
+
+/** What watches calls comes first, so that it sees what the others refuse, too. */
+function createInterceptors({ metrics, tracing, logger, clock }: Cradle): UnaryInterceptor[] {
+  return [
+    metrics?.interceptor,
+    tracing?.interceptor,
+    logger.isLevelEnabled("debug") ? createCallLog({ logger, clock }) : undefined,
+  ].filter((interceptor) => interceptor !== undefined);
 }
 
 function createAdmission({ config, clock }: Cradle): Admission {
@@ -189,20 +254,25 @@ function createRpcServer({
   config,
   admission,
   flusher,
+  rejections,
   interceptors,
   health,
   stopping,
   logger,
+  metrics,
+  tracing,
 }: Cradle): RpcServer {
   const methods = createStatsMethods({
     admission,
-    flusher,
+    flusher: tracing?.intake(flusher) ?? flusher,
+    rejections,
     interceptors,
     batchMaxEvents: config.batchMaxEvents,
   });
   const stock = createRpcDispatcher({
     routes: createRoutes({ methods, health, stopping: stopping.signal }),
     logger,
+    onUnhandled: metrics?.countUnhandled,
   });
   return new RpcServer({
     host: config.host,

@@ -77,6 +77,8 @@ export class Service {
       job.start();
     }
     const { flusher, spoolReplay, readiness, rpcServer } = this.#container.cradle;
+    // Only now: what the metrics read must not be made before its turn.
+    this.#container.cradle.metrics?.watch(this.#container.cradle);
     health.addLivenessCheck("flusher", () => flusher.fault());
     health.addLivenessCheck("spoolReplay", () => spoolReplay?.fault());
     const rpc = await this.#unlessStopping(rpcServer.listen());
