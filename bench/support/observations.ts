@@ -7,10 +7,9 @@ import type { CallContext, UnaryHandler } from "../../src/rpc/unary-method.js";
 import { CallDurations } from "../../src/telemetry/call-durations.js";
 import { onCallEnd } from "../../src/telemetry/call-end.js";
 import { METRICS } from "../../src/telemetry/metric-definitions.js";
-import { median } from "./statistics.js";
 
-const CALLS = 1_000_000;
-const ROUNDS = 7;
+const CALLS = 100_000;
+const ROUNDS = 50;
 
 const REQUEST = {} as Parameters<UnaryHandler<DescMethodUnary>>[0];
 const bare: UnaryHandler<DescMethodUnary> = () => ({});
@@ -51,5 +50,6 @@ function timeCalls(handle: UnaryHandler<DescMethodUnary>): number {
     }
     return ((performance.now() - startedAt) / CALLS) * 1e6;
   });
-  return median(rounds);
+  // What else runs on the machine only ever adds.
+  return Math.min(...rounds);
 }
