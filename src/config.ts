@@ -47,6 +47,13 @@ function filePath() {
     .meta({ format: "path" });
 }
 
+function onOrOff() {
+  return z
+    .enum(["on", "off"], "must be on or off")
+    .transform((value) => value === "on")
+    .meta({ format: "on or off" });
+}
+
 function isPostgresUrl(value: string): boolean {
   return URL.canParse(value) && /^postgres(ql)?:$/.test(new URL(value).protocol);
 }
@@ -70,7 +77,7 @@ const settings = z
       .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
-      .describe("Port for /healthz, /readyz and /status. 0: any free one."),
+      .describe("Port for /healthz, /readyz, /status and /metrics. 0: any free one."),
     databaseUrl: z
       .string()
       .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
@@ -134,9 +141,7 @@ const settings = z
       .describe(
         "CA certificates, in PEM: only clients with a certificate from one of them may connect (mutual TLS).",
       ),
-    reflection: z
-      .enum(["on", "off"], "must be on or off")
-      .meta({ format: "on or off" })
+    reflection: onOrOff()
       .prefault("on")
       .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl."),
     properties: z
@@ -147,6 +152,7 @@ const settings = z
       .meta({ format: `names like \`${PROPERTY_PATTERN.source}\`` })
       .optional()
       .describe("Property names that are accepted, separated by commas. Absent: any."),
+    metrics: onOrOff().prefault("on").describe("Whether /metrics is there, and calls are timed for it."),
     logLevel: z
       .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
       .meta({ format: "level" })
@@ -205,7 +211,7 @@ const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   shutdownTimeoutMs: "Stopping",
   authTokensFile: "Who may call",
   properties: "Events",
-  logLevel: "Log",
+  metrics: "Metrics and log",
 } satisfies Partial<Record<keyof typeof settings.shape, string>>;
 
 function groupOf(key: string): string {

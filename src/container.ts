@@ -22,6 +22,7 @@ import { RetentionKeeper } from "./postgres/retention-keeper.js";
 import { Schema } from "./postgres/schema.js";
 import { authenticate } from "./rpc/authentication.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
+import { Rejections } from "./rpc/rejections.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
@@ -30,8 +31,13 @@ import { Health } from "./server/health.js";
 import { RpcServer } from "./server/rpc-server.js";
 import { TlsCertificates } from "./server/tls-certificates.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
+import type { Sink } from "./sink/sink.js";
 import { Spool } from "./sink/spool.js";
 import { StatusBoard } from "./status/status-board.js";
+import { createCallLog } from "./telemetry/call-log.js";
+import { Metrics } from "./telemetry/metrics.js";
+import { metricsRoute } from "./telemetry/metrics-route.js";
+import { findTracer, Tracing } from "./telemetry/tracing.js";
 
 /** Works beside the RPCs from start to stop. */
 export interface BackgroundJob {
@@ -47,6 +53,10 @@ export interface Cradle {
   readonly clock: Clock;
   readonly random: () => number;
   readonly stopping: AbortController;
+  /** undefined: METRICS is off. */
+  readonly metrics: Metrics | undefined;
+  /** undefined: no SDK of OpenTelemetry was loaded. */
+  readonly tracing: Tracing | undefined;
   readonly health: Health;
   readonly statusBoard: StatusBoard;
   readonly adminServer: AdminServer;
@@ -54,8 +64,9 @@ export interface Cradle {
   readonly databaseUrl: string;
   readonly pool: Pool;
   readonly schema: Schema;
-  readonly sink: PostgresSink;
+  readonly sink: Sink;
   readonly ledger: Ledger;
+  readonly rejections: Rejections;
   readonly queue: EventQueue;
   /** undefined: SPOOL_MAX_BYTES is 0. */
   readonly spool: Spool | undefined;
@@ -79,8 +90,18 @@ export interface Cradle {
 /** The background jobs. To add one, write its class and register it here; `serve` starts and ends all of them. */
 const jobs = {
   flusher: asFunction(
-    ({ queue, ledger, sink, spool, clock, random, logger, config }: Cradle) =>
-      new Flusher({ queue, ledger, sink, spool, clock, random, logger, options: config }),
+    ({ queue, ledger, sink, spool, clock, random, logger, metrics, config }: Cradle) =>
+      new Flusher({
+        queue,
+        ledger,
+        sink,
+        spool,
+        clock,
+        random,
+        logger,
+        observer: metrics?.flushes,
+        options: config,
+      }),
   )
     .singleton()
     .disposer((flusher) => flusher.close()),
@@ -107,6 +128,10 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     clock: asValue(systemClock),
     random: asValue(() => randomInt(2 ** 32) / 2 ** 32),
     stopping: asFunction(() => new AbortController()).singleton(),
+    metrics: asFunction(({ config, clock }: Cradle) =>
+      config.metrics ? new Metrics({ clock }) : undefined,
+    ).singleton(),
+    tracing: asFunction(createTracing).singleton(),
     health: asFunction(() => new Health())
       .singleton()
       .disposer((health) => health.close()),
@@ -124,11 +149,10 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
       .singleton()
       .disposer(closePool),
     schema: asFunction(createSchema).singleton(),
-    sink: asFunction(
-      ({ pool, schema }: Cradle) => new PostgresSink({ pool, prepare: () => schema.prepare() }),
-    ).singleton(),
+    sink: asFunction(createSink).singleton(),
     ledger: asClass(Ledger).singleton(),
-    queue: asFunction(({ config }: Cradle) => new EventQueue(config)).singleton(),
+    rejections: asClass(Rejections).singleton(),
+    queue: asFunction(({ config, clock }: Cradle) => new EventQueue(config, clock)).singleton(),
     spool: asFunction(createSpool)
       .singleton()
       .disposer((spool) => spool?.close()),
@@ -156,9 +180,30 @@ export function resolveJobs(container: AwilixContainer<Cradle>): BackgroundJob[]
     .filter((job) => job !== undefined);
 }
 
-function createAdminServer({ config, health, statusBoard, logger }: Cradle): AdminServer {
-  const routes = { "/status": async () => jsonAnswer(await statusBoard.read()) };
-  return new AdminServer({ host: config.host, port: config.adminPort, health, logger, routes });
+function createAdminServer({ config, health, statusBoard, logger, metrics }: Cradle): AdminServer {
+  return new AdminServer({
+    host: config.host,
+    port: config.adminPort,
+    health,
+    logger,
+    routes: {
+      "/status": async () => jsonAnswer(await statusBoard.read()),
+      ...(metrics && { "/metrics": metricsRoute(metrics.registry) }),
+    },
+  });
+}
+
+function createTracing({ logger }: Cradle): Tracing | undefined {
+  const tracer = findTracer();
+  if (tracer !== undefined) {
+    logger.info("traces are on: an SDK of OpenTelemetry is loaded");
+  }
+  return tracer && new Tracing(tracer);
+}
+
+function createSink({ pool, schema, tracing }: Cradle): Sink {
+  const sink = new PostgresSink({ pool, prepare: () => schema.prepare() });
+  return tracing?.sink(sink) ?? sink;
 }
 
 function createEmbeddedPostgres({ config, logger }: Cradle): EmbeddedPostgres | undefined {
@@ -196,8 +241,31 @@ function createSpoolReplay({
   clock,
   random,
   logger,
+  metrics,
 }: Cradle): SpoolReplay | undefined {
-  return spool && new SpoolReplay({ spool, sink, ledger, liveTraffic: flusher, clock, random, logger });
+  return (
+    spool &&
+    new SpoolReplay({
+      spool,
+      sink,
+      ledger,
+      liveTraffic: flusher,
+      clock,
+      random,
+      logger,
+      observer: metrics?.replays,
+    })
+  );
+}
+
+/** What watches calls comes first, so that it sees what the others refuse, too. */
+function createInterceptors({ metrics, tracing, tokens, logger, clock }: Cradle): UnaryInterceptor[] {
+  return [
+    metrics?.interceptor,
+    tracing?.interceptor,
+    logger.isLevelEnabled("debug") ? createCallLog({ logger, clock }) : undefined,
+    tokens && authenticate(tokens),
+  ].filter((interceptor) => interceptor !== undefined);
 }
 
 function createRetentionKeeper({ config, pool, clock, logger }: Cradle): RetentionKeeper | undefined {
@@ -227,23 +295,23 @@ function createTlsCertificates({ config, clock, logger }: Cradle): TlsCertificat
     : new TlsCertificates({ certFile, keyFile, clientCaFile, clock, logger });
 }
 
-function createInterceptors({ tokens }: Cradle): UnaryInterceptor[] {
-  return tokens === undefined ? [] : [authenticate(tokens)];
-}
-
 function createRpcServer({
   config,
   admission,
   flusher,
+  rejections,
   interceptors,
   health,
   stopping,
   tlsCertificates,
   logger,
+  metrics,
+  tracing,
 }: Cradle): RpcServer {
   const methods = createStatsMethods({
     admission,
-    flusher,
+    flusher: tracing?.intake(flusher) ?? flusher,
+    rejections,
     interceptors,
     batchMaxEvents: config.batchMaxEvents,
   });
@@ -251,10 +319,11 @@ function createRpcServer({
     routes: createRoutes({
       methods,
       health,
-      hasReflection: config.reflection === "on",
+      hasReflection: config.reflection,
       stopping: stopping.signal,
     }),
     logger,
+    onUnhandled: metrics?.countUnhandled,
   });
   return new RpcServer({
     host: config.host,

@@ -96,6 +96,8 @@ export class Service {
     }
     const { flusher, spoolReplay, readiness, rpcServer } = this.#container.cradle;
     this.#showStatus();
+    // Only now: what the metrics read must not be made before its turn.
+    this.#container.cradle.metrics?.watch(this.#container.cradle);
     health.addLivenessCheck("flusher", () => flusher.fault());
     health.addLivenessCheck("spoolReplay", () => spoolReplay?.fault());
     const rpc = await this.#unlessStopping(rpcServer.listen());

@@ -17,6 +17,8 @@ export interface BenchProcessOptions {
 /** A program that takes calls. */
 export interface BenchProcess {
   readonly port: number;
+  /** Of the service; undefined where there is none. */
+  readonly adminPort: number | undefined;
   readonly pid: number;
   /** Stops it in order and resolves with the last line of its log; rejects when it fails. Safe to call twice. */
   stop(): Promise<LogLine>;
@@ -44,12 +46,13 @@ export async function startProcess(options: BenchProcessOptions): Promise<BenchP
       () => resolve(undefined),
     );
   });
-  const port = (await ready)?.port;
+  const { port, adminPort } = (await ready) ?? {};
   if (typeof port !== "number" || child.pid === undefined) {
     throw new Error(`${options.script} did not start`);
   }
   return {
     port,
+    adminPort: typeof adminPort === "number" ? adminPort : undefined,
     pid: child.pid,
     stop: async () => {
       child.kill("SIGTERM");

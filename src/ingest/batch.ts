@@ -38,6 +38,8 @@ export class Batch implements EncodedBatch {
   attempts = 0;
   /** Bytes by the caller that they came from, as far as callers are told apart. */
   readonly shares = new Map<string, number>();
+  /** When its first event came, in the clock's elapsed milliseconds; undefined while it has none. */
+  openedAt: number | undefined;
 
   #tail: Uint8Array | undefined;
   #tailUsed = 0;

@@ -10,6 +10,7 @@ import type { Batch } from "./batch.js";
 import { logCarefully } from "./careful-log.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
+import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
 
 /** Where batches rest on disk while the sink cannot take them. */
@@ -28,6 +29,8 @@ export interface DeliveryDeps {
   /** In [0, 1). */
   readonly random: () => number;
   readonly logger: Logger;
+  /** Default: nobody watches. */
+  readonly observer?: FlushObserver | undefined;
   /** Called when a try has ended, either way. */
   readonly onEnd: () => void;
 }
@@ -53,6 +56,7 @@ const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 
 /** Delivers the batches of a queue. One try is in flight at a time. */
 export class Delivery {
   readonly #deps: DeliveryDeps;
+  readonly #observer: FlushObserver;
   readonly #drainRate = new DrainRate();
   #attempt: Attempt | undefined;
   #failures = 0;
@@ -64,6 +68,7 @@ export class Delivery {
 
   constructor(deps: DeliveryDeps) {
     this.#deps = deps;
+    this.#observer = deps.observer ?? UNOBSERVED;
   }
 
   /** True while a try is in flight. */
@@ -190,7 +195,7 @@ export class Delivery {
         (outcome) => this.#succeed(attempt, outcome),
         (error: unknown) =>
           this.#fail(
-            attempt.batch,
+            attempt,
             error instanceof SinkError ? error : new SinkError("unknown", undefined, error),
           ),
       );
@@ -214,12 +219,13 @@ export class Delivery {
   }
 
   #succeed({ batch, startedAt }: Attempt, outcome: WriteOutcome): void {
-    const { rows } = batch;
+    const { rows, bytes } = batch;
     this.#end(batch);
     this.recover();
     this.#lastSuccessAt = this.#deps.clock.now();
     const durationMs = this.#deps.clock.elapsed() - startedAt;
     this.#drainRate.observe(rows, durationMs);
+    this.#observer.written({ rows, bytes }, outcome, durationMs);
     logCarefully(
       this.#deps.logger,
       "info",
@@ -228,10 +234,11 @@ export class Delivery {
     );
   }
 
-  #fail(batch: Batch, fault: SinkError): void {
+  #fail({ batch, startedAt }: Attempt, fault: SinkError): void {
     const { queue, clock, random } = this.#deps;
     queue.putBack(batch);
     this.#failures += 1;
+    this.#observer.failed(fault.faultClass, clock.elapsed() - startedAt);
     this.#lastFault = fault;
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
     const retryInMs = backoffMs(this.#failures, backoff, random);
@@ -285,7 +292,7 @@ export class Delivery {
       return false;
     }
     const { rows } = batch;
-    ledger.spooled += rows;
+    ledger.spool(rows);
     this.#end(batch);
     logCarefully(this.#deps.logger, "info", { rows, queuedRows: queue.rows }, "batch spooled to disk");
     return true;

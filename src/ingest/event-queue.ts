@@ -2,6 +2,7 @@
  * The events that wait in memory: an open batch and the sealed ones behind it, bounded in bytes; it never
  * starts a flush.
  */
+import { type Clock, systemClock } from "../clock.js";
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
 import { type AdmittedEvent, Batch } from "./batch.js";
 import { FairShare } from "./fair-share.js";
@@ -35,14 +36,19 @@ export class EventQueue {
   readonly #flushMaxRows: number;
   readonly #chunkBytes: number;
   readonly #chunksMax: number;
+  readonly #clock: Clock;
   readonly #spare: Uint8Array[] = [];
   readonly #sealed: Batch[] = [];
   readonly #shares = new FairShare();
+  /** Handed out, and neither put back nor released. */
+  readonly #taken = new Set<Batch>();
   #open = new Batch();
   #chunksInUse = 0;
   #rows = 0;
 
-  constructor(limits: EventQueueLimits) {
+  /** `clock` tells how old events are; default: the machine's. */
+  constructor(limits: EventQueueLimits, clock: Clock = systemClock) {
+    this.#clock = clock;
     this.#flushMaxRows = limits.flushMaxRows;
     this.#chunkBytes = chunkBytesFor(limits.flushMaxRows);
     this.#chunksMax = Math.floor(limits.queueMaxBytes / this.#chunkBytes);
@@ -51,6 +57,25 @@ export class EventQueue {
   /** Rows that have no final outcome yet, those in flight included. */
   get rows(): number {
     return this.#rows;
+  }
+
+  /** Of them, those whose batch has been taken: the sink is writing it, or the spool. */
+  get inFlightRows(): number {
+    let rows = 0;
+    for (const batch of this.#taken) {
+      rows += batch.rows;
+    }
+    return rows;
+  }
+
+  /** How long the oldest event has been here, in milliseconds; 0 when there is none. */
+  get oldestAgeMs(): number {
+    const now = this.#clock.elapsed();
+    let age = 0;
+    for (const batch of [...this.#taken, ...this.#sealed, this.#open]) {
+      age = Math.max(age, now - (batch.openedAt ?? now));
+    }
+    return age;
   }
 
   /** Memory in use, in bytes. */
@@ -128,16 +153,22 @@ export class EventQueue {
 
   /** Hands out the oldest sealed batch. It still counts until it is released. */
   take(): Batch | undefined {
-    return this.#sealed.shift();
+    const batch = this.#sealed.shift();
+    if (batch !== undefined) {
+      this.#taken.add(batch);
+    }
+    return batch;
   }
 
   /** Returns a batch that was taken and could not be written: it is the oldest again. */
   putBack(batch: Batch): void {
+    this.#taken.delete(batch);
     this.#sealed.unshift(batch);
   }
 
   /** Forgets a batch whose rows have all ended, and reuses its memory. */
   release(batch: Batch): void {
+    this.#taken.delete(batch);
     this.#rows -= batch.rows;
     this.#shares.release(batch.shares);
     for (const chunk of batch.takeChunks()) {
@@ -169,6 +200,7 @@ export class EventQueue {
       return false;
     }
     this.#chunksInUse += 1;
+    batch.openedAt ??= this.#clock.elapsed();
     batch.extend(this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#chunkBytes));
     return true;
   }

@@ -77,6 +77,8 @@ export class Flusher {
   #loop: Promise<void> = Promise.resolve();
   #nextTickAt = 0;
   #isPastDeadline = false;
+  #drainBeganAt: number | undefined;
+  #drainEndedAt: number | undefined;
   #loopFault: string | undefined;
 
   constructor(deps: FlusherDeps) {
@@ -178,6 +180,12 @@ export class Flusher {
     return this.#queue.rows;
   }
 
+  /** How long the drain has been going on, or took, in milliseconds; undefined before it. */
+  get drainMs(): number | undefined {
+    const beganAt = this.#drainBeganAt;
+    return beganAt === undefined ? undefined : (this.#drainEndedAt ?? this.#clock.elapsed()) - beganAt;
+  }
+
   /** Starts to flush in the background. */
   start(): void {
     if (this.#state !== "new") {
@@ -198,6 +206,7 @@ export class Flusher {
       return;
     }
     this.#state = "draining";
+    this.#drainBeganAt = this.#clock.elapsed();
     logCarefully(this.#logger, "info", { rows: this.#queue.rows }, "flusher: cancel received, draining");
     this.#queue.seal();
     this.#delivery.forgive();
@@ -226,6 +235,7 @@ export class Flusher {
   #finish(cancelDeadline: () => void): void {
     cancelDeadline();
     this.#state = "closed";
+    this.#drainEndedAt = this.#clock.elapsed();
     const rows = this.#queue.rows;
     if (rows === 0) {
       logCarefully(this.#logger, "info", this.#ledger.read(), "flusher: drained, done");

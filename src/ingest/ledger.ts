@@ -29,6 +29,13 @@ export class Ledger {
   spooled = 0;
   setAside = 0;
 
+  /** Of `dead`, by SQLSTATE. */
+  readonly deadBySqlstate = new Map<string, number>();
+  /** Put into the spool by this process, whatever became of them. */
+  spooledInAll = 0;
+  /** Taken out of the spool because they have ended. */
+  replayed = 0;
+
   /** Books what an earlier run left: rows that are in the spool, and rows in files that were set aside. */
   recover(spooledRows: number, setAsideRows: number): void {
     this.recovered += spooledRows + setAsideRows;
@@ -41,6 +48,22 @@ export class Ledger {
     this.inserted += outcome.inserted;
     this.duplicates += outcome.duplicates;
     this.dead += outcome.dead;
+    for (const [sqlstate, rows] of Object.entries(outcome.deadBySqlstate ?? {})) {
+      this.deadBySqlstate.set(sqlstate, (this.deadBySqlstate.get(sqlstate) ?? 0) + rows);
+    }
+  }
+
+  /** Books rows that went from memory to the spool. */
+  spool(rows: number): void {
+    this.spooled += rows;
+    this.spooledInAll += rows;
+  }
+
+  /** Books rows of the spool that the sink has taken. */
+  replay(rows: number, outcome: WriteOutcome): void {
+    this.spooled -= rows;
+    this.replayed += rows;
+    this.wrote(outcome);
   }
 
   read(): LedgerEntry {

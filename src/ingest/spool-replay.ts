@@ -7,6 +7,7 @@ import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import { type EncodedBatch, type Sink, SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
+import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
 import { Waker } from "./waker.js";
 
@@ -46,6 +47,8 @@ export interface SpoolReplayDeps<B extends SpooledBatch = SpooledBatch> {
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
+  /** Default: nobody watches. */
+  readonly observer?: FlushObserver | undefined;
 }
 
 /** How often live traffic is asked whether the sink is back, while that is what we wait for. */
@@ -62,6 +65,7 @@ const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 
  */
 export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
   readonly #deps: SpoolReplayDeps<B>;
+  readonly #observer: FlushObserver;
 
   #state: "new" | "running" | "closed" = "new";
   #loop: Promise<void> = Promise.resolve();
@@ -81,6 +85,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
 
   constructor(deps: SpoolReplayDeps<B>) {
     this.#deps = deps;
+    this.#observer = deps.observer ?? UNOBSERVED;
     this.#waker = new Waker(deps.clock);
   }
 
@@ -169,7 +174,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
   async #replay(batch: B): Promise<void> {
     const { spool, sink, ledger, clock, logger } = this.#deps;
     const startedAt = clock.elapsed();
-    const encoded = await this.#read(batch);
+    const encoded = await this.#read(batch, startedAt);
     if (encoded === undefined || this.#state !== "running") {
       return;
     }
@@ -179,11 +184,12 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     try {
       outcome = await sink.write(encoded, { signal: this.#abort.signal, attempt: this.#attempts });
     } catch (error) {
-      this.#fail(batch, error instanceof SinkError ? error : new SinkError("unknown", undefined, error));
+      const fault = error instanceof SinkError ? error : new SinkError("unknown", undefined, error);
+      this.#fail(batch, fault, startedAt);
       return;
     }
-    ledger.spooled -= batch.rows;
-    ledger.wrote(outcome);
+    ledger.replay(batch.rows, outcome);
+    this.#observer.written(encoded, outcome, clock.elapsed() - startedAt);
     await spool.remove(batch);
     this.#failures = 0;
     this.#retryAt = 0;
@@ -195,7 +201,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
   }
 
   /** Undefined when there is nothing to write, now or ever; that is booked then. */
-  async #read(batch: B): Promise<EncodedBatch | undefined> {
+  async #read(batch: B, startedAt: number): Promise<EncodedBatch | undefined> {
     const { spool, ledger } = this.#deps;
     try {
       const encoded = await spool.read(batch);
@@ -205,12 +211,12 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
       }
       return encoded;
     } catch (error) {
-      this.#fail(batch, new SinkError("transient", undefined, error));
+      this.#fail(batch, new SinkError("transient", undefined, error), startedAt);
       return undefined;
     }
   }
 
-  #fail(batch: B, fault: SinkError): void {
+  #fail(batch: B, fault: SinkError, startedAt: number): void {
     if (this.#state !== "running") {
       return;
     }
@@ -219,6 +225,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
     const retryInMs = backoffMs(this.#failures, backoff, random);
     this.#retryAt = clock.elapsed() + retryInMs;
+    this.#observer.failed(fault.faultClass, clock.elapsed() - startedAt);
     const level = fault.faultClass === "transient" ? "warn" : "error";
     logger[level](
       {

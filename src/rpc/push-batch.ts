@@ -1,18 +1,14 @@
 /** The handler of StatsService.PushBatch: judges each event, queues those it can, and names the others. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import {
-  AckMode,
-  type PushBatchResponseSchema,
-  type RejectionSchema,
-  type StatsService,
-} from "../../gen/stats/v1/stats_pb.js";
+import { AckMode, type PushBatchResponseSchema, type StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { type Caller, mayPush } from "../auth/caller.js";
 import { type EventInput, type FieldViolation, InvalidEventError } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
 import { QueueFullError } from "../ingest/flusher.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
-import { deniedRejection, invalidRejection, queueFullRejection, toConnectError } from "./errors.js";
-import { PROPERTY_DENIED, PropertyDeniedError } from "./permission.js";
+import { BatchRejections } from "./batch-rejections.js";
+import { toConnectError } from "./errors.js";
+import { Rejections } from "./rejections.js";
 import type { CallContext, UnaryHandler } from "./unary-method.js";
 
 /** Judges events without throwing. */
@@ -33,23 +29,25 @@ export interface PushBatchHandlerDeps {
   readonly flusher: BatchIntake;
   /** Most events in one call. */
   readonly batchMaxEvents: number;
+  /** Hears of the events that are refused. Default: nobody reads it. */
+  readonly rejections?: Rejections;
 }
-
-/** An error names no more fields than this: it travels in headers, which clients bound to a few KiB. */
-const VIOLATIONS_MAX = 10;
 
 /** Makes the handler. All events are judged and queued in one step, so a drain cannot come in between. */
 export function createPushBatchHandler(
   deps: PushBatchHandlerDeps,
 ): UnaryHandler<typeof StatsService.method.pushBatch> {
+  const { rejections = new Rejections() } = deps;
   return (request, call) => {
     const { events, ack, allOrNothing } = request;
+    const intake = new Intake(deps, call);
     try {
       requireSound(events.length, ack, deps.batchMaxEvents);
-      const intake = new Intake(deps, call);
       const response = allOrNothing ? intake.takeAll(events) : intake.takeEach(events);
+      intake.rejections.countIn(rejections);
       return ack === AckMode.DURABLE ? whenDurable(intake.settled(), call, response) : response;
     } catch (error) {
+      intake.rejections.countIn(rejections, { error, events: events.length });
       throw toConnectError(error) ?? error;
     }
   };
@@ -67,7 +65,6 @@ function requireSound(count: number, ack: AckMode, maxEvents: number): void {
 }
 
 type PushBatchAnswer = MessageInitShape<typeof PushBatchResponseSchema>;
-type Rejection = MessageInitShape<typeof RejectionSchema>;
 
 /** Takes in the events of one call. */
 class Intake {
@@ -75,13 +72,9 @@ class Intake {
   readonly #flusher: BatchIntake;
   readonly #peer: Uint8Array;
   readonly #caller: Caller | undefined;
+  readonly rejections = new BatchRejections();
   /** Those that the events went into, each once. */
   readonly #batches: Batch[] = [];
-  readonly #rejections: Rejection[] = [];
-  /** The first violations, for an error. */
-  readonly #violations: FieldViolation[] = [];
-  #violationCount = 0;
-  #isDenied = false;
   #accepted = 0;
 
   constructor({ admission, flusher }: PushBatchHandlerDeps, { peer, caller }: CallContext) {
@@ -107,11 +100,11 @@ class Intake {
       // Nothing leaves a full queue meanwhile; what comes behind is only judged.
       full ??= this.#push(event);
       if (full !== undefined) {
-        this.#rejections.push(queueFullRejection(index, full));
+        this.rejections.addFull(index, full);
       }
     }
     if (this.#accepted === 0 && events.length > 0) {
-      throw full ?? this.#unacceptable();
+      throw full ?? this.rejections.toError();
     }
     return this.#answer();
   }
@@ -130,8 +123,8 @@ class Intake {
         admitted.push({ ...event, id: event.id.slice() });
       }
     }
-    if (this.#rejections.length > 0) {
-      throw this.#unacceptable();
+    if (this.rejections.list.length > 0) {
+      throw this.rejections.toError();
     }
     this.#flusher.requireRoom(admitted.length, this.#caller?.id);
     for (const event of admitted) {
@@ -168,40 +161,17 @@ class Intake {
   /** Undefined: the event cannot be accepted, and is rejected. */
   #admit(index: number, input: EventInput): AdmittedEvent | undefined {
     if (!mayPush(this.#caller, input.property)) {
-      this.#isDenied = true;
-      this.#rejections.push(deniedRejection(index));
-      this.#note(index, [PROPERTY_DENIED]);
+      this.rejections.addDenied(index);
       return undefined;
     }
     const event = this.#admission.tryAdmit(input, this.#peer);
     if (event === undefined) {
-      const violations = this.#admission.violations(input);
-      this.#rejections.push(invalidRejection(index, violations));
-      this.#note(index, violations);
+      this.rejections.addInvalid(index, this.#admission.violations(input));
     }
     return event;
   }
 
-  #note(index: number, violations: readonly FieldViolation[]): void {
-    this.#violationCount += violations.length;
-    for (const { field, description } of violations) {
-      if (this.#violations.length < VIOLATIONS_MAX) {
-        this.#violations.push({ field: `events[${index}].${field}`, description });
-      }
-    }
-  }
-
-  /** For when no event is taken because of those that were rejected. */
-  #unacceptable(): InvalidEventError | PropertyDeniedError {
-    const more = this.#violationCount - this.#violations.length;
-    const Refusal = this.#isDenied ? PropertyDeniedError : InvalidEventError;
-    return new Refusal([
-      ...this.#violations,
-      ...(more > 0 ? [{ field: "events", description: `${more} more fields are at fault` }] : []),
-    ]);
-  }
-
   #answer(): PushBatchAnswer {
-    return { accepted: this.#accepted, rejections: this.#rejections };
+    return { accepted: this.#accepted, rejections: this.rejections.list };
   }
 }

@@ -5,6 +5,7 @@ import type { AdmittedEvent, Batch } from "../ingest/batch.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
 import { toConnectError } from "./errors.js";
 import { requirePermission } from "./permission.js";
+import { Rejections } from "./rejections.js";
 import type { UnaryHandler } from "./unary-method.js";
 
 /** Judges events. */
@@ -21,12 +22,15 @@ export interface EventIntake {
 export interface PushHandlerDeps {
   readonly admission: EventAdmission;
   readonly flusher: EventIntake;
+  /** Hears of the events that are refused. Default: nobody reads it. */
+  readonly rejections?: Rejections;
 }
 
 /** Makes the handler. It answers from memory; only ACK_MODE_DURABLE waits. */
 export function createPushHandler({
   admission,
   flusher,
+  rejections = new Rejections(),
 }: PushHandlerDeps): UnaryHandler<typeof StatsService.method.push> {
   return (request, call) => {
     try {
@@ -35,6 +39,7 @@ export function createPushHandler({
       const batch = flusher.push(event, call.caller?.id);
       return request.ack === AckMode.DURABLE ? whenDurable(flusher.durable(batch), call, {}) : {};
     } catch (error) {
+      rejections.addThrown(error, 1);
       throw toConnectError(error) ?? error;
     }
   };

@@ -3,23 +3,37 @@ import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@co
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
+import { type Clock, systemClock } from "../clock.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
 import { blameCaller } from "./malformed-request.js";
 import { peerContext } from "./peer-context.js";
 import { PROTOCOL_OPTIONS } from "./protocol-options.js";
+import { noteReached, type RequestNotes, requestNotesKey } from "./request-notes.js";
+
+/**
+ * Why a request was answered without a method:
+ * - `unknown_method`: there is none of that name
+ * - `malformed`: its body is not a message of the method, or too large, or its headers ask for what is not known
+ */
+export type UnhandledReason = "unknown_method" | "malformed";
 
 export interface RpcDispatcherDeps {
   readonly routes: (router: ConnectRouter) => void;
   readonly logger: Logger;
+  /** Hears of each request that was answered without a method. Default: nobody does. */
+  readonly onUnhandled?: ((reason: UnhandledReason) => void) | undefined;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
 }
 
 /**
  * Makes the handler for the RPC port, the stock lane, out of connect's router. A method's path that is not known gets
  * 404, which each protocol reads as "unimplemented".
  */
-export function createRpcDispatcher({ routes, logger }: RpcDispatcherDeps): RpcHandler {
-  const router = createConnectRouter(PROTOCOL_OPTIONS);
+export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
+  const { routes, logger, onUnhandled = () => undefined, clock = systemClock } = deps;
+  const router = createConnectRouter({ ...PROTOCOL_OPTIONS, interceptors: [noteReached] });
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return (request, response) => {
@@ -27,10 +41,18 @@ export function createRpcDispatcher({ routes, logger }: RpcDispatcherDeps): RpcH
     if (handler === undefined) {
       response.writeHead(404);
       response.end();
+      onUnhandled("unknown_method");
       return;
     }
-    const universal = universalRequestFromNodeRequest(request, response, undefined, peerContext(request));
+    const notes: RequestNotes = { arrivedAt: clock.elapsed(), hasReachedMethod: false };
+    const values = peerContext(request).set(requestNotesKey, notes);
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     forgetEndlessTimeout(universal.header);
+    response.once("finish", () => {
+      if (!notes.hasReachedMethod) {
+        onUnhandled("malformed");
+      }
+    });
     void answer(handler, universal, response, logger);
   };
 }

@@ -2,7 +2,9 @@
 import type { DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import type { Caller } from "../auth/caller.js";
+import { systemClock } from "../clock.js";
 import { peerKey } from "./peer-context.js";
+import { requestNotesKey } from "./request-notes.js";
 
 /** What a handler may know of a call besides its message. */
 export interface CallContext {
@@ -10,6 +12,8 @@ export interface CallContext {
   readonly peer: Uint8Array;
   /** Who calls, once an interceptor has found out; undefined: anyone may call. */
   caller: Caller | undefined;
+  /** When the request's header had come, by `Clock.elapsed`. */
+  readonly arrivedAt: number;
   /** A header of the request, by its name in lower case; values that came apart are joined with ", ". */
   header(name: string): string | undefined;
   /**
@@ -71,6 +75,7 @@ export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryM
     handle(request, {
       peer: context.values.get(peerKey),
       caller: undefined,
+      arrivedAt: context.values.get(requestNotesKey)?.arrivedAt ?? systemClock.elapsed(),
       header: (name) => context.requestHeader.get(name) ?? undefined,
       onAbandoned: (listener) => whenAborted(context.signal, listener),
     }),

@@ -25,6 +25,11 @@ export class Http1Connections {
     this.#deps = deps;
   }
 
+  /** Open connections. */
+  get size(): number {
+    return this.#latest.size;
+  }
+
   /** Takes a connection that speaks HTTP/1.1. */
   add(socket: Socket): void {
     this.#latest.set(socket, undefined);

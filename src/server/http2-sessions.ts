@@ -58,6 +58,11 @@ export class Http2Sessions {
     this.#nowMs = deps.clock.elapsed();
   }
 
+  /** Open sessions. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
   /** Takes a session that has just begun on `socket`. */
   add(session: ServerHttp2Session, socket: Socket): void {
     const tracked: TrackedSession = {

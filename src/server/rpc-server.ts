@@ -97,6 +97,11 @@ export class RpcServer implements AsyncDisposable {
     this.#server.on("connection", (socket: Socket) => this.#entrance.accept(socket));
   }
 
+  /** Open connections whose protocol is known. */
+  get connections(): { readonly http1: number; readonly http2: number } {
+    return { http1: this.#http1.size, http2: this.#http2.size };
+  }
+
   /**
    * Starts to accept connections; resolves with the address it got.
    *

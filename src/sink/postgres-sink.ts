@@ -87,7 +87,12 @@ class Salvage {
     if (this.#letters.length > 0) {
       await insertDeadLetters(this.#client, this.#letters, this.#options.attempt);
     }
-    return { inserted: this.#inserted, duplicates: this.#duplicates, dead: this.#letters.length };
+    return {
+      inserted: this.#inserted,
+      duplicates: this.#duplicates,
+      dead: this.#letters.length,
+      ...(this.#letters.length > 0 && { deadBySqlstate: countBySqlstate(this.#letters) }),
+    };
   }
 
   /** Writes the rows from `first` up to, not including, `end`. */
@@ -174,4 +179,13 @@ class Salvage {
   #slice(first: number, end: number): Buffer {
     return this.#tuples.subarray(this.#offsets[first], this.#offsets[end]);
   }
+}
+
+function countBySqlstate(letters: readonly DeadLetter[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { sqlstate } of letters) {
+    const key = sqlstate || "none";
+    counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return counts;
 }

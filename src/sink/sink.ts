@@ -19,6 +19,8 @@ export interface WriteOutcome {
   readonly duplicates: number;
   /** Rows that PostgreSQL refuses whatever we do, kept as dead letters. */
   readonly dead: number;
+  /** The same by SQLSTATE, `none` where there was no code. Absent when there are none. */
+  readonly deadBySqlstate?: Readonly<Record<string, number>>;
 }
 
 export interface WriteOptions {

@@ -2,6 +2,7 @@
 import { type Logger, pino } from "pino";
 import type { Batch } from "../../src/ingest/batch.js";
 import { EventQueue } from "../../src/ingest/event-queue.js";
+import type { FlushObserver } from "../../src/ingest/flush-observer.js";
 import { Flusher } from "../../src/ingest/flusher.js";
 import { Ledger } from "../../src/ingest/ledger.js";
 import type { IncomingRow } from "../../src/postgres/incoming-codec.js";
@@ -17,6 +18,7 @@ export interface RigOptions {
   readonly sink?: FakeSink;
   readonly spool?: FakeSpool;
   readonly random?: () => number;
+  readonly observer?: FlushObserver;
   /** Gets each line of the log, as JSON. */
   readonly log?: (line: string) => void;
 }
@@ -55,6 +57,7 @@ export class FlusherRig {
       clock: this.clock,
       random: options.random ?? (() => ALMOST_ONE),
       logger: this.#logger(options.log),
+      observer: options.observer,
       options: { flushIntervalMs, shutdownTimeoutMs },
     });
   }

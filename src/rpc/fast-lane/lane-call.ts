@@ -12,6 +12,7 @@ export type CallOutput = ServerResponse | ServerHttp2Stream;
 export class LaneCall implements CallContext {
   readonly peer: Uint8Array;
   caller: Caller | undefined;
+  readonly arrivedAt: number;
   readonly #headers: IncomingHttpHeaders;
   readonly #output: CallOutput;
   readonly #clock: Clock;
@@ -32,7 +33,8 @@ export class LaneCall implements CallContext {
     this.#headers = headers;
     this.#output = output;
     this.#clock = clock;
-    this.#deadlineAt = timeoutMs === undefined ? undefined : clock.elapsed() + timeoutMs;
+    this.arrivedAt = clock.elapsed();
+    this.#deadlineAt = timeoutMs === undefined ? undefined : this.arrivedAt + timeoutMs;
   }
 
   header(name: string): string | undefined {

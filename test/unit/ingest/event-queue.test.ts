@@ -4,6 +4,7 @@ import { EventQueue, queueMinBytes } from "../../../src/ingest/event-queue.js";
 import { decodeTuples, type IncomingRow, TUPLE_MAX_BYTES } from "../../../src/postgres/incoming-codec.js";
 import { anyRow } from "../../support/arbitraries.js";
 import { eventOf, row, rowsAt, uuidv7At } from "../../support/encoded.js";
+import { FakeClock } from "../../support/fake-clock.js";
 
 const NOW = Date.UTC(2026, 0, 15, 12);
 const CHUNK_BYTES = 64 * 1024;
@@ -221,5 +222,25 @@ describe("EventQueue", () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  it("tells how long the oldest event has been there, in flight or not, and how many are in flight", async () => {
+    const clock = new FakeClock();
+    const queue = new EventQueue({ flushMaxRows: 2, queueMaxBytes: queueMinBytes(2) * 4 }, clock);
+    const rows = endlessRows();
+    const append = () => queue.append(eventOf(rows.next().value));
+    expect([queue.oldestAgeMs, queue.inFlightRows]).toEqual([0, 0]);
+    append();
+    await clock.advance(100);
+    append();
+    append();
+    await clock.advance(50);
+    expect([queue.oldestAgeMs, queue.inFlightRows]).toEqual([150, 0]);
+    const batch = queue.take() as Batch;
+    expect([queue.oldestAgeMs, queue.inFlightRows]).toEqual([150, 2]);
+    queue.putBack(batch);
+    expect([queue.oldestAgeMs, queue.inFlightRows]).toEqual([150, 0]);
+    queue.release(queue.take() as Batch);
+    expect([queue.oldestAgeMs, queue.inFlightRows]).toEqual([50, 0]);
   });
 });

@@ -42,6 +42,19 @@ describe("Flusher.close", () => {
     expect(rig.sink.inserted).toEqual(rig.accepted);
   });
 
+  it("tells how long the drain has been going on, and then how long it took", async () => {
+    const rig = FlusherRig.start({ sink: new FakeSink("hold") });
+    rig.push();
+    expect(rig.flusher.drainMs).toBeUndefined();
+    const closed = rig.flusher.close();
+    await rig.advance(300);
+    expect(rig.flusher.drainMs).toBe(300);
+    rig.sink.last.succeed();
+    await closed;
+    await rig.advance(1_000);
+    expect(rig.flusher.drainMs).toBe(300);
+  });
+
   it("says what it does: cancel received, drained, done", async () => {
     const rig = FlusherRig.start();
     rig.push();

@@ -346,3 +346,30 @@ describe("SpoolReplay", () => {
     expect(sink.tries).toEqual([]);
   });
 });
+
+test("what left the spool is in the books, and each try is told, as it ended", async () => {
+  const tries: unknown[] = [];
+  const observed = new SpoolReplay({
+    spool,
+    sink,
+    ledger,
+    liveTraffic: live,
+    clock,
+    random: () => 0.5,
+    logger: pino({ level: "silent" }),
+    observer: {
+      written: ({ rows, bytes }, { inserted }, durationMs) =>
+        tries.push({ rows, bytes, inserted, durationMs }),
+      failed: (faultClass) => tries.push(faultClass),
+    },
+  });
+  store("one");
+  sink.fault = transient();
+  observed.start();
+  await clock.settle();
+  sink.fault = undefined;
+  await clock.advance(1_000);
+  expect(tries).toEqual(["transient", { rows: 10, bytes: 3, inserted: 10, durationMs: 0 }]);
+  expect(ledger).toMatchObject({ replayed: 10, spooled: 0, inserted: 10 });
+  await observed.close();
+});

@@ -20,6 +20,7 @@ import { EventIds } from "../../../src/ingest/event-id.js";
 import { FairShareError, IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
 import { encodeInet } from "../../../src/postgres/inet.js";
 import { type BatchIntake, createPushBatchHandler } from "../../../src/rpc/push-batch.js";
+import { Rejections } from "../../../src/rpc/rejections.js";
 import { uuidBytes, uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { watch } from "../../support/flusher-rig.js";
@@ -62,6 +63,7 @@ type Request = MessageInitShape<typeof PushBatchRequestSchema>;
 
 class Rig {
   readonly intake = new FakeIntake();
+  readonly rejections = new Rejections();
   readonly caller = new AbortController();
   /** Whose token it was; undefined: the service asks for none. */
   asWhom: Caller | undefined;
@@ -71,16 +73,22 @@ class Rig {
     const clock = new FakeClock();
     const ids = new EventIds({ now: clock.now });
     const admission = new Admission({ clock, ids, properties: undefined });
-    this.#handle = createPushBatchHandler({ admission, flusher: this.intake, batchMaxEvents });
+    this.#handle = createPushBatchHandler({
+      admission,
+      flusher: this.intake,
+      rejections: this.rejections,
+      batchMaxEvents,
+    });
   }
 
   /** What the handler returns: an answer, or the promise of one. */
   call(request: Request) {
     const call = {
       peer: PEER,
+      caller: this.asWhom,
+      arrivedAt: 0,
       header: () => undefined,
       onAbandoned: (listener: () => void) => this.caller.signal.addEventListener("abort", listener),
-      caller: this.asWhom,
     };
     return this.#handle(create(PushBatchRequestSchema, request), call);
   }
@@ -346,5 +354,57 @@ describe("PushBatch in ACK_MODE_DURABLE", () => {
     await settled();
     expect(watched.error).toMatchObject({ code: Code.DeadlineExceeded });
     expect(rig.intake.taken).toHaveLength(5);
+  });
+});
+
+describe("the count of events that were refused", () => {
+  const NONE = {
+    invalid: 0,
+    permission_denied: 0,
+    queue_full: 0,
+    fair_share: 0,
+    shutting_down: 0,
+    all_or_nothing: 0,
+  };
+
+  it.each([
+    ["those that break a rule", {}, [...goods(2), bad], { invalid: 1 }],
+    [
+      "those without room, and the bad one behind them",
+      { room: 1 },
+      [...goods(3), bad],
+      { queue_full: 2, invalid: 1 },
+    ],
+    ["all, when the service stops", { isClosed: true }, goods(3), { shutting_down: 3 }],
+    ["all, when none has room", { room: 0 }, [bad, ...goods(2)], { invalid: 1, queue_full: 2 }],
+    ["those beyond the caller's share", { room: 1, Refusal: FairShareError }, goods(3), { fair_share: 2 }],
+  ])("has %s", (_, state, events, counts) => {
+    const rig = new Rig();
+    Object.assign(rig.intake, state);
+    try {
+      void rig.call({ events });
+    } catch {
+      // That none was taken is said by an error.
+    }
+    expect(rig.rejections.read()).toEqual({ ...NONE, ...counts });
+  });
+
+  it("has those that the token does not allow", () => {
+    const rig = new Rig();
+    rig.asWhom = { id: "0123456789abcdef", name: "news", properties: new Set() };
+    rig.error({ events: goods(2) });
+    expect(rig.rejections.read()).toEqual({ ...NONE, permission_denied: 2 });
+  });
+
+  it("has the good ones of a batch that is to be taken whole or not at all, for what they are", () => {
+    const rig = new Rig();
+    rig.error({ events: [...goods(4), bad], allOrNothing: true });
+    expect(rig.rejections.read()).toEqual({ ...NONE, invalid: 1, all_or_nothing: 4 });
+  });
+
+  it("has all events of a batch that is too long", () => {
+    const rig = new Rig(2);
+    rig.error({ events: goods(3) });
+    expect(rig.rejections.read()).toEqual({ ...NONE, invalid: 3 });
   });
 });

@@ -1,0 +1,222 @@
+/** What is measured: name, meaning and labels of each metric of the service's own. docs/metrics.md is made of it. */
+import type { Aggregator } from "prom-client";
+
+/** One metric, as the registry and the documentation know it. */
+export interface MetricDefinition {
+  /** With its unit; that of a counter ends in `_total`. */
+  readonly name: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  /** One line, for Prometheus and for the documentation. */
+  readonly help: string;
+  /** What each label says. Default: none. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** How the values of several processes become one. */
+  readonly aggregator: Aggregator;
+  /** Upper bounds of a histogram's buckets, ascending. */
+  readonly buckets?: readonly number[];
+}
+
+const FLUSH_SOURCE = "queue: from memory; spool: by the replay";
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** All metrics but those of the process and of Node, in the order of the documentation. */
+export const METRICS = {
+  accepted: {
+    name: "stats_events_accepted_total",
+    type: "counter",
+    help: "Events that were accepted: answered OK, or waiting for a durable answer.",
+    aggregator: "sum",
+  },
+  recovered: {
+    name: "stats_events_recovered_total",
+    type: "counter",
+    help: "Events that an earlier run had left in the spool.",
+    aggregator: "sum",
+  },
+  rejected: {
+    name: "stats_events_rejected_total",
+    type: "counter",
+    help: "Events that were refused; their callers know.",
+    labels: {
+      reason:
+        "invalid: broke a rule; queue_full: no room; shutting_down; all_or_nothing: others of its batch were refused",
+    },
+    aggregator: "sum",
+  },
+  inserted: {
+    name: "stats_events_inserted_total",
+    type: "counter",
+    help: "Events that became a row.",
+    aggregator: "sum",
+  },
+  duplicates: {
+    name: "stats_events_duplicate_total",
+    type: "counter",
+    help: "Events whose id was in the table already.",
+    aggregator: "sum",
+  },
+  dead: {
+    name: "stats_events_dead_total",
+    type: "counter",
+    help: "Events that PostgreSQL refused, kept in incoming_dead.",
+    labels: { sqlstate: "PostgreSQL's code for the refusal; none: there was none" },
+    aggregator: "sum",
+  },
+  setAside: {
+    name: "stats_events_set_aside_total",
+    type: "counter",
+    help: "Events in spool files that could not be read and wait for a person.",
+    aggregator: "sum",
+  },
+  spooledInAll: {
+    name: "stats_events_spooled_total",
+    type: "counter",
+    help: "Events that were put into the spool, whatever became of them.",
+    aggregator: "sum",
+  },
+  replayed: {
+    name: "stats_events_replayed_total",
+    type: "counter",
+    help: "Events that left the spool because they have ended in PostgreSQL.",
+    aggregator: "sum",
+  },
+  queueRows: {
+    name: "stats_queue_rows",
+    type: "gauge",
+    help: "Events in memory, those in flight included.",
+    aggregator: "sum",
+  },
+  inFlightRows: {
+    name: "stats_queue_in_flight_rows",
+    type: "gauge",
+    help: "Of the events in memory, those that are being written.",
+    aggregator: "sum",
+  },
+  queueBytes: {
+    name: "stats_queue_bytes",
+    type: "gauge",
+    help: "Memory that events take, in whole chunks.",
+    aggregator: "sum",
+  },
+  queueCapacity: {
+    name: "stats_queue_capacity_bytes",
+    type: "gauge",
+    help: "Upper bound of stats_queue_bytes; when it is reached, events are refused.",
+    aggregator: "sum",
+  },
+  oldestAge: {
+    name: "stats_queue_oldest_event_age_seconds",
+    type: "gauge",
+    help: "How long the oldest event has been in memory; 0 when there is none.",
+    aggregator: "max",
+  },
+  spoolRows: {
+    name: "stats_spool_rows",
+    type: "gauge",
+    help: "Events in the spool now.",
+    aggregator: "sum",
+  },
+  spoolBytes: {
+    name: "stats_spool_bytes",
+    type: "gauge",
+    help: "Space that the spool's files take on disk.",
+    aggregator: "sum",
+  },
+  spoolCapacity: {
+    name: "stats_spool_capacity_bytes",
+    type: "gauge",
+    help: "Upper bound of stats_spool_bytes; 0: there is no spool.",
+    aggregator: "sum",
+  },
+  setAsideFiles: {
+    name: "stats_spool_set_aside_files",
+    type: "gauge",
+    help: "Files in SPOOL_DIR/set-aside, of this run or an earlier one.",
+    aggregator: "sum",
+  },
+  flushRetries: {
+    name: "stats_flush_retries_total",
+    type: "counter",
+    help: "Tries at PostgreSQL that failed; the batch was kept to be tried again.",
+    labels: {
+      source: FLUSH_SOURCE,
+      fault_class: "transient, duplicate, row, schema or unknown; see docs/architecture.md",
+    },
+    aggregator: "sum",
+  },
+  flushDuration: {
+    name: "stats_flush_duration_seconds",
+    type: "histogram",
+    help: "Time of one try of a batch at PostgreSQL.",
+    labels: {
+      source: FLUSH_SOURCE,
+      outcome: "copied: by one COPY; salvaged: had duplicates or dead rows; failed: will be tried again",
+    },
+    aggregator: "sum",
+    buckets: SECONDS,
+  },
+  batchRows: {
+    name: "stats_batch_rows",
+    type: "histogram",
+    help: "Rows of the batches that were written.",
+    aggregator: "sum",
+    buckets: [1, 10, 100, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000],
+  },
+  batchBytes: {
+    name: "stats_batch_bytes",
+    type: "histogram",
+    help: "Encoded size of the batches that were written.",
+    aggregator: "sum",
+    buckets: [1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216],
+  },
+  lastSuccess: {
+    name: "stats_flush_last_success_timestamp_seconds",
+    type: "gauge",
+    help: "When PostgreSQL last took a batch, as Unix time; 0: not yet.",
+    aggregator: "max",
+  },
+  drainDuration: {
+    name: "stats_drain_duration_seconds",
+    type: "gauge",
+    help: "How long the drain of the shutdown has been going on; 0 while events are taken in.",
+    aggregator: "max",
+  },
+  rpcDuration: {
+    name: "stats_rpc_duration_seconds",
+    type: "histogram",
+    help: "Time from a call's header to its answer, which is then written.",
+    labels: { method: "for example Push", code: "ok, or a Connect code, for example invalid_argument" },
+    aggregator: "sum",
+    buckets: [0.000_1, 0.000_25, 0.000_5, ...SECONDS],
+  },
+  unhandledRequests: {
+    name: "stats_rpc_unhandled_requests_total",
+    type: "counter",
+    help: "Requests that were answered without a method.",
+    labels: {
+      reason:
+        "unknown_method: there is none of that name; malformed: the body or a header cannot be understood",
+    },
+    aggregator: "sum",
+  },
+  openConnections: {
+    name: "stats_open_connections",
+    type: "gauge",
+    help: "Open connections to the RPC port.",
+    labels: { protocol: "http1 or http2" },
+    aggregator: "sum",
+  },
+  ready: {
+    name: "stats_ready",
+    type: "gauge",
+    help: "1 when /readyz says ok, otherwise 0.",
+    aggregator: "min",
+  },
+  buildInfo: {
+    name: "stats_build_info",
+    type: "gauge",
+    help: "1; the labels say what is running.",
+    labels: { version: "of the service", node: "version of Node.js" },
+    aggregator: "first",
+  },
+} as const satisfies Readonly<Record<string, MetricDefinition>>;

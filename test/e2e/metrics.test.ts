@@ -1,0 +1,130 @@
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "pg";
+import { pino } from "pino";
+import { EmbeddedPostgres } from "../../src/postgres/embedded.js";
+import { freePort } from "../support/free-port.js";
+import { newEventId, push, pushMany } from "../support/pushes.js";
+import { Scrape } from "../support/scrape.js";
+import { ServiceProcess } from "../support/service-process.js";
+
+let directory: string;
+let port: number;
+let postgres: EmbeddedPostgres;
+
+function startPostgres(): Promise<void> {
+  const dataDir = join(directory, "postgres");
+  postgres = new EmbeddedPostgres({ dataDir, port, logger: pino({ level: "silent" }) });
+  return postgres.start();
+}
+
+async function query(sql: string): Promise<void> {
+  const client = new Client({ connectionString: postgres.url });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "stats-metrics-"));
+  await chmod(directory, 0o755);
+  port = await freePort();
+  await startPostgres();
+});
+
+afterEach(async () => {
+  await postgres.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function settings(): Record<string, string> {
+  return {
+    DATABASE_URL: postgres.url,
+    SPOOL_DIR: join(directory, "spool"),
+    FLUSH_INTERVAL_MS: "20",
+    FLUSH_MAX_ROWS: "50",
+  };
+}
+
+/** Scrapes again and again until `isDone` likes what it sees; the books of each scrape must balance. */
+async function scrapeUntil(adminUrl: string, isDone: (scrape: Scrape) => boolean): Promise<Scrape> {
+  for (;;) {
+    const scrape = await Scrape.of(adminUrl);
+    expect(scrape.missing).toBe(0);
+    if (isDone(scrape)) {
+      return scrape;
+    }
+  }
+}
+
+/** Scrapes until the pushes are answered, and once more. */
+async function scrapeDuring<T>(adminUrl: string, pushes: Promise<T>): Promise<[T, Scrape]> {
+  let isOver = false;
+  const result = pushes.finally(() => {
+    isOver = true;
+  });
+  const scrape = await scrapeUntil(adminUrl, () => isOver);
+  return [await result, scrape];
+}
+
+test("the books balance in each scrape: during load, during an outage with spooling, and after it", async () => {
+  await using service = await ServiceProcess.start(settings());
+  const { url, adminUrl } = service;
+
+  const [load] = await scrapeDuring(adminUrl, pushMany(url, { count: 2_000, connections: 8 }));
+  expect(load.acknowledged.size).toBe(2_000);
+
+  await postgres.close();
+  const durably = { count: 300, connections: 8, ack: "ACK_MODE_DURABLE" };
+  const [outage, spooled] = await scrapeDuring(adminUrl, pushMany(url, durably));
+  expect(outage.acknowledged.size).toBe(300);
+  expect(spooled.sum("stats_spool_rows")).toBeGreaterThan(0);
+  expect(spooled.sum("stats_spool_bytes")).toBeGreaterThan(0);
+  expect(spooled.sum("stats_flush_retries_total", 'source="queue",fault_class="transient"')).toBeGreaterThan(
+    0,
+  );
+
+  await startPostgres();
+  const after = await scrapeUntil(
+    adminUrl,
+    (scrape) => scrape.sum("stats_spool_rows") + scrape.sum("stats_queue_rows") === 0,
+  );
+  expect(after.sum("stats_events_accepted_total")).toBe(2_300);
+  expect(after.sum("stats_events_inserted_total") + after.sum("stats_events_duplicate_total")).toBe(2_300);
+  expect(after.sum("stats_events_replayed_total")).toBe(after.sum("stats_events_spooled_total"));
+  expect(after.sum("stats_flush_last_success_timestamp_seconds")).toBeGreaterThan(1.7e9);
+  expect(after.sum("stats_rpc_duration_seconds_count", 'method="Push",code="ok"')).toBe(2_300);
+  expect(await service.stop()).toMatchObject({ status: 0 });
+});
+
+test("a dead letter is counted by its SQLSTATE, a duplicate and what was refused by what they are", async () => {
+  await using service = await ServiceProcess.start(settings());
+  const { url, adminUrl } = service;
+  await query("ALTER TABLE incoming ADD CONSTRAINT no_thirteen CHECK (property_section <> 13)");
+  const event = { property: "news", section: 1, id: 1, event_id: newEventId(), ack: "ACK_MODE_DURABLE" };
+  expect((await push(url, event)).status).toBe(200);
+  expect((await push(url, event)).status).toBe(200);
+  expect((await push(url, { ...event, section: 13, event_id: newEventId() })).status).toBe(200);
+  expect((await push(url, { ...event, section: 0 })).status).toBe(400);
+  const scrape = await scrapeUntil(adminUrl, () => true);
+  expect(Object.fromEntries(scrape.samples)).toMatchObject({
+    'stats_events_dead_total{sqlstate="23514"}': 1,
+    'stats_events_dead_total{sqlstate="none"}': 0,
+    stats_events_duplicate_total: 1,
+    stats_events_inserted_total: 1,
+    'stats_events_rejected_total{reason="invalid"}': 1,
+    'stats_rpc_duration_seconds_count{method="Push",code="invalid_argument"}': 1,
+    'stats_flush_duration_seconds_count{source="queue",outcome="salvaged"}': 2,
+    stats_ready: 1,
+  });
+});
+
+test("without METRICS there is no /metrics", async () => {
+  await using service = await ServiceProcess.start({ ...settings(), METRICS: "off" });
+  const response = await fetch(`${service.adminUrl}/metrics`);
+  expect(response.status).toBe(404);
+});

@@ -1,0 +1,92 @@
+import { type IncomingHttpHeaders, request } from "node:http";
+import { connect } from "node:http2";
+import { createFastLane } from "../../../src/rpc/fast-lane/fast-lane.js";
+import { createRpcDispatcher, type UnhandledReason } from "../../../src/rpc/rpc-dispatcher.js";
+import { routeUnaryMethod } from "../../../src/rpc/unary-method.js";
+import { RpcServer } from "../../../src/server/rpc-server.js";
+import { FatefulIntake, pushMethod } from "../../support/lane-pair.js";
+import { silent } from "../../support/rpc-port.js";
+
+const PUSH = "/stats.v1.StatsService/Push";
+const EVENT = '{"property":"news","section":1,"id":1}';
+const JSON_TYPE = { "content-type": "application/json" };
+const GRPC_TYPE = { "content-type": "application/grpc", te: "trailers" };
+
+let server: RpcServer | undefined;
+afterEach(() => server?.close());
+
+async function open(hasFastLane: boolean): Promise<{ url: string; unhandled: UnhandledReason[] }> {
+  const unhandled: UnhandledReason[] = [];
+  const method = pushMethod(new FatefulIntake());
+  const stock = createRpcDispatcher({
+    routes: (router) => routeUnaryMethod(router, method),
+    logger: silent,
+    onUnhandled: (reason) => unhandled.push(reason),
+  });
+  const fastLane = createFastLane({ methods: [method], stock, logger: silent });
+  server = new RpcServer({
+    host: "127.0.0.1",
+    port: 0,
+    handler: stock,
+    logger: silent,
+    ...(hasFastLane && { fastLane }),
+  });
+  const { port } = await server.listen();
+  return { url: `http://127.0.0.1:${port}`, unhandled };
+}
+
+/** Resolves when the answer has come. */
+function post(url: string, path: string, headers: IncomingHttpHeaders, body: string | Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const call = request(`${url}${path}`, { method: "POST", headers }, (response) => {
+      response.on("end", resolve).resume();
+    });
+    call.on("error", reject).end(body);
+  });
+}
+
+async function postHttp2(
+  url: string,
+  path: string,
+  headers: IncomingHttpHeaders,
+  body: Buffer,
+): Promise<void> {
+  const session = connect(url);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const stream = session.request({ ...headers, ":method": "POST", ":path": path });
+      stream.on("end", resolve).on("error", reject).resume().end(body);
+    });
+  } finally {
+    session.destroy();
+  }
+}
+
+describe.each([
+  ["with", true],
+  ["without", false],
+])("requests that no method sees, %s the fast lane", (_, hasFastLane) => {
+  it("counts bodies that are no message as malformed, by whichever protocol they come", async () => {
+    const { url, unhandled } = await open(hasFastLane);
+    await post(url, PUSH, JSON_TYPE, '{"property":');
+    await post(url, PUSH, { "content-type": "application/proto" }, Buffer.from([0xff, 0xff]));
+    await post(url, PUSH, { ...JSON_TYPE, "content-encoding": "no-such" }, EVENT);
+    await postHttp2(url, PUSH, GRPC_TYPE, Buffer.from([0, 0, 0, 0, 2, 0xff, 0xff]));
+    expect(unhandled).toEqual(["malformed", "malformed", "malformed", "malformed"]);
+  });
+
+  it("counts a method that is not there as unknown", async () => {
+    const { url, unhandled } = await open(hasFastLane);
+    await post(url, "/stats.v1.StatsService/Pull", JSON_TYPE, EVENT);
+    await postHttp2(url, "/no.Service/Push", GRPC_TYPE, Buffer.from([0, 0, 0, 0, 0]));
+    expect(unhandled).toEqual(["unknown_method", "unknown_method"]);
+  });
+
+  it("does not count what a method refuses or answers", async () => {
+    const { url, unhandled } = await open(hasFastLane);
+    await post(url, PUSH, JSON_TYPE, EVENT);
+    await post(url, PUSH, JSON_TYPE, "{}");
+    await post(url, PUSH, { "content-type": "application/json; charset=UTF-8" }, EVENT);
+    expect(unhandled).toEqual([]);
+  });
+});

@@ -1,0 +1,139 @@
+import { AggregatorRegistry, type Registry } from "prom-client";
+import { Ledger } from "../../../src/ingest/ledger.js";
+import { METRICS, type MetricDefinition } from "../../../src/telemetry/metric-definitions.js";
+import { Metrics } from "../../../src/telemetry/metrics.js";
+import { FakeClock } from "../../support/fake-clock.js";
+import { Scrape } from "../../support/scrape.js";
+
+const definitions: readonly MetricDefinition[] = Object.values(METRICS);
+
+class Rig {
+  readonly clock = new FakeClock();
+  readonly metrics = new Metrics({ clock: this.clock });
+  readonly ledger = new Ledger();
+  readonly queue = { rows: 0, inFlightRows: 0, bytes: 0, maxBytes: 100, oldestAgeMs: 0 };
+  readonly flusher: { drainMs: number | undefined } = { drainMs: undefined };
+  ready = true;
+
+  constructor() {
+    this.metrics.watch({
+      ledger: this.ledger,
+      rejections: { read: () => ({ invalid: 3, queue_full: 0 }) },
+      queue: this.queue,
+      spool: undefined,
+      flusher: this.flusher,
+      rpcServer: { connections: { http1: 2, http2: 1 } },
+      health: { readiness: () => ({ ok: this.ready }) },
+    });
+  }
+
+  async scrape(): Promise<Scrape> {
+    return new Scrape(await this.metrics.registry.metrics());
+  }
+}
+
+describe("the definitions", () => {
+  it.each(definitions)("$name follows the conventions of Prometheus", ({ name, type, help, buckets }) => {
+    expect(name).toMatch(/^stats_[a-z_]+$/);
+    expect(name.endsWith("_total")).toBe(type === "counter");
+    expect(name).not.toMatch(/_(ms|milliseconds|kb|mib|minutes)(_|$)/);
+    expect(help).toMatch(/\.$/);
+    expect(buckets !== undefined).toBe(type === "histogram");
+    expect(buckets ?? []).toEqual([...(buckets ?? [])].sort((a, b) => a - b));
+  });
+
+  it("are all in the registry, as they are defined", async () => {
+    const metrics = await new Rig().metrics.registry.getMetricsAsJSON();
+    const ours = metrics.filter(({ name }) => name.startsWith("stats_"));
+    const seen = ours.map(({ name, help, type, aggregator }) => ({
+      name,
+      help,
+      type: String(type),
+      aggregator,
+    }));
+    const defined = definitions.map(({ name, help, type, aggregator }) => ({ name, help, type, aggregator }));
+    const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name);
+    expect(seen.sort(byName)).toEqual(defined.sort(byName));
+  });
+});
+
+describe("Metrics", () => {
+  it("tells what the parts say at the time of the scrape", async () => {
+    const rig = new Rig();
+    rig.ledger.accepted = 7;
+    expect((await rig.scrape()).sum("stats_events_accepted_total")).toBe(7);
+    rig.ledger.accepted = 9;
+    rig.ledger.wrote({ inserted: 1, duplicates: 0, dead: 3, deadBySqlstate: { 23514: 2, 22003: 1 } });
+    rig.queue.rows = 5;
+    rig.queue.oldestAgeMs = 1_500;
+    rig.flusher.drainMs = 250;
+    rig.ready = false;
+    expect(Object.fromEntries((await rig.scrape()).samples)).toMatchObject({
+      stats_events_accepted_total: 9,
+      'stats_events_dead_total{sqlstate="none"}': 0,
+      'stats_events_dead_total{sqlstate="23514"}': 2,
+      'stats_events_dead_total{sqlstate="22003"}': 1,
+      'stats_events_rejected_total{reason="invalid"}': 3,
+      stats_queue_rows: 5,
+      stats_queue_oldest_event_age_seconds: 1.5,
+      stats_drain_duration_seconds: 0.25,
+      stats_spool_capacity_bytes: 0,
+      'stats_open_connections{protocol="http2"}': 1,
+      stats_ready: 0,
+    });
+  });
+
+  it("hears of flushes: how long they took, how large they were, and when one last succeeded", async () => {
+    const { metrics, clock } = new Rig();
+    const scrape = async () => new Scrape(await metrics.registry.metrics());
+    expect((await scrape()).sum("stats_flush_last_success_timestamp_seconds")).toBe(0);
+    metrics.flushes.written({ rows: 10, bytes: 800 }, { inserted: 10, duplicates: 0, dead: 0 }, 20);
+    metrics.flushes.written({ rows: 10, bytes: 800 }, { inserted: 9, duplicates: 1, dead: 0 }, 40);
+    metrics.replays.failed("schema", 5);
+    expect(Object.fromEntries((await scrape()).samples)).toMatchObject({
+      stats_batch_rows_sum: 20,
+      stats_batch_bytes_sum: 1_600,
+      'stats_flush_duration_seconds_sum{source="queue",outcome="copied"}': 0.02,
+      'stats_flush_duration_seconds_sum{source="queue",outcome="salvaged"}': 0.04,
+      'stats_flush_duration_seconds_sum{source="spool",outcome="failed"}': 0.005,
+      'stats_flush_retries_total{source="spool",fault_class="schema"}': 1,
+      'stats_flush_retries_total{source="queue",fault_class="schema"}': 0,
+      stats_flush_last_success_timestamp_seconds: clock.now() / 1e3,
+    });
+  });
+
+  it("reads all of a scrape in one go, so that no event moves meanwhile", async () => {
+    const rig = new Rig();
+    rig.ledger.accepted = 1;
+    rig.queue.rows = 1;
+    const scraping = rig.scrape();
+    rig.ledger.wrote({ inserted: 1, duplicates: 0, dead: 0 });
+    rig.queue.rows = 0;
+    const scrape = await scraping;
+    expect([scrape.missing, scrape.sum("stats_queue_rows")]).toEqual([0, 1]);
+  });
+
+  it("of two processes become one: sums, the worst readiness, the oldest event, the latest success", async () => {
+    const [one, two] = [new Rig(), new Rig()];
+    one.ledger.accepted = 3;
+    two.ledger.accepted = 4;
+    two.ready = false;
+    one.queue.oldestAgeMs = 2_000;
+    await two.clock.advance(60_000);
+    for (const { metrics } of [one, two]) {
+      metrics.flushes.written({ rows: 1, bytes: 80 }, { inserted: 1, duplicates: 0, dead: 0 }, 1);
+    }
+    const json = await Promise.all([one, two].map(({ metrics }) => metrics.registry.getMetricsAsJSON()));
+    // In a worker process they travel to the primary as JSON.
+    const sent = JSON.parse(JSON.stringify(json)) as object[];
+    const registry = AggregatorRegistry.aggregate(sent) as Registry;
+    expect(Object.fromEntries(new Scrape(await registry.metrics()).samples)).toMatchObject({
+      stats_events_accepted_total: 7,
+      stats_ready: 0,
+      stats_queue_oldest_event_age_seconds: 2,
+      stats_queue_capacity_bytes: 200,
+      stats_flush_last_success_timestamp_seconds: two.clock.now() / 1e3,
+      'stats_rpc_unhandled_requests_total{reason="malformed"}': 0,
+    });
+  });
+});
