@@ -1,8 +1,9 @@
 /** The settings: reads the environment, once, checks all of it, and says every fault at the same time. */
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { PROPERTY_PATTERN } from "./ingest/admission.js";
+import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
+import { isProxyRange } from "./server/trusted-proxies.js";
 import { spoolMinBytes } from "./sink/spool.js";
 
 /** One setting, as `--help` and the documentation show it. */
@@ -21,6 +22,14 @@ export class ConfigError extends Error {
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 const PORT_MAX = 65_535;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
+
+const TRUST_PROXY_RULE =
+  "must be loopback, linklocal, uniquelocal, addresses or networks (10.0.0.0/8), separated by commas";
+
+/** Names separated by commas. */
+function list() {
+  return z.string().transform((text) => text.split(",").map((name) => name.trim()));
+}
 
 function wholeNumber(min: number, max: number) {
   const rule = `must be a whole number from ${min} to ${max}`;
@@ -99,9 +108,19 @@ const settings = z
       .describe(
         "Time between reporting not ready and closing the port, for load balancers, in milliseconds.",
       ),
-    properties: z
-      .string()
-      .transform((list) => list.split(",").map((name) => name.trim()))
+    trustProxy: list()
+      .refine((ranges) => ranges.every(isProxyRange), TRUST_PROXY_RULE)
+      .optional()
+      .describe(
+        "Proxies whose X-Forwarded-For or Forwarded is believed: loopback, linklocal, uniquelocal, addresses, networks. Absent: none.",
+      ),
+    remoteIp: z
+      .enum(REMOTE_IP_POLICIES, `must be one of ${REMOTE_IP_POLICIES.join(", ")}`)
+      .prefault("store")
+      .describe(
+        "What is stored of a caller's address: store (all of it), truncate (the /24 or /48 it is in) or drop.",
+      ),
+    properties: list()
       .refine((names) => names.every((name) => PROPERTY_PATTERN.test(name)), PROPERTIES_RULE)
       .transform((names): ReadonlySet<string> => new Set(names))
       .optional()

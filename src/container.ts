@@ -24,7 +24,9 @@ import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
 import { AdminServer } from "./server/admin-server.js";
 import { Health } from "./server/health.js";
+import { connectionAddress } from "./server/peer.js";
 import { RpcServer } from "./server/rpc-server.js";
+import { trustProxies } from "./server/trusted-proxies.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
 import { Spool } from "./sink/spool.js";
 
@@ -182,6 +184,7 @@ function createAdmission({ config, clock }: Cradle): Admission {
     clock,
     ids: new EventIds({ now: () => clock.now() }),
     properties: config.properties,
+    remoteIp: config.remoteIp,
   });
 }
 
@@ -200,15 +203,17 @@ function createRpcServer({
     interceptors,
     batchMaxEvents: config.batchMaxEvents,
   });
+  const callerAddress = config.trustProxy === undefined ? connectionAddress : trustProxies(config.trustProxy);
   const stock = createRpcDispatcher({
     routes: createRoutes({ methods, health, stopping: stopping.signal }),
     logger,
+    callerAddress,
   });
   return new RpcServer({
     host: config.host,
     port: config.port,
     handler: stock,
-    fastLane: createFastLane({ methods, stock, logger }),
+    fastLane: createFastLane({ methods, stock, logger, callerAddress }),
     logger,
   });
 }

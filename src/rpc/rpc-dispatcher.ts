@@ -3,6 +3,7 @@ import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@co
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
+import { type CallerAddress, connectionAddress, connectionOf } from "../server/peer.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
 import { blameCaller } from "./malformed-request.js";
@@ -12,13 +13,16 @@ import { PROTOCOL_OPTIONS } from "./protocol-options.js";
 export interface RpcDispatcherDeps {
   readonly routes: (router: ConnectRouter) => void;
   readonly logger: Logger;
+  /** Default: that of the connection. */
+  readonly callerAddress?: CallerAddress;
 }
 
 /**
  * Makes the handler for the RPC port, the stock lane, out of connect's router. A method's path that is not known gets
  * 404, which each protocol reads as "unimplemented".
  */
-export function createRpcDispatcher({ routes, logger }: RpcDispatcherDeps): RpcHandler {
+export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
+  const { routes, logger, callerAddress = connectionAddress } = deps;
   const router = createConnectRouter(PROTOCOL_OPTIONS);
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
@@ -29,7 +33,8 @@ export function createRpcDispatcher({ routes, logger }: RpcDispatcherDeps): RpcH
       response.end();
       return;
     }
-    const universal = universalRequestFromNodeRequest(request, response, undefined, peerContext(request));
+    const context = peerContext(callerAddress(connectionOf(request), request.headers));
+    const universal = universalRequestFromNodeRequest(request, response, undefined, context);
     forgetEndlessTimeout(universal.header);
     void answer(handler, universal, response, logger);
   };

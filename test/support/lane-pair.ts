@@ -11,6 +11,7 @@ import { createPushHandler, type EventIntake } from "../../src/rpc/push.js";
 import { createRpcDispatcher } from "../../src/rpc/rpc-dispatcher.js";
 import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "../../src/rpc/unary-method.js";
 import type { RpcServerLimits } from "../../src/server/limits.js";
+import { type CallerAddress, connectionAddress } from "../../src/server/peer.js";
 import type { RpcFastLane } from "../../src/server/rpc-handler.js";
 import { RpcServer } from "../../src/server/rpc-server.js";
 import { FakeClock } from "./fake-clock.js";
@@ -115,8 +116,13 @@ export interface LanePort extends RpcPort {
 /** Starts a port for unary methods, with the fast lane in front or without it. */
 export async function openLanePort(
   unary: readonly UnaryMethod[],
-  { hasFastLane, limits }: { hasFastLane: boolean; limits?: Partial<RpcServerLimits> },
+  options: {
+    readonly hasFastLane: boolean;
+    readonly limits?: Partial<RpcServerLimits>;
+    readonly callerAddress?: CallerAddress;
+  },
 ): Promise<LanePort> {
+  const { hasFastLane, limits, callerAddress = connectionAddress } = options;
   const stock = createRpcDispatcher({
     routes: (router) => {
       for (const method of unary) {
@@ -124,6 +130,7 @@ export async function openLanePort(
       }
     },
     logger: silent,
+    callerAddress,
   });
   const counts: LaneCounts = { taken: 0, handedBack: 0 };
   const lane = createFastLane({
@@ -133,6 +140,7 @@ export async function openLanePort(
       stock(request, response);
     },
     logger: silent,
+    callerAddress,
   });
   const server = new RpcServer({
     host: "127.0.0.1",

@@ -123,6 +123,17 @@ describe("loadConfig", () => {
     }
   });
 
+  it.each(["loopback", "10.0.0.0/8, ::1,uniquelocal"])("takes %j for TRUST_PROXY", (ranges) => {
+    expect(loadConfig({ TRUST_PROXY: ranges }).trustProxy).toEqual(ranges.split(/, ?/));
+  });
+
+  it.each(["all", "0.0.0.0/0", "10.0.0.0/8,", "10.0.0.0/33", "proxy.example.com"])(
+    "refuses %j for TRUST_PROXY",
+    (ranges) => {
+      expect(namesOf({ TRUST_PROXY: ranges })).toEqual(["TRUST_PROXY"]);
+    },
+  );
+
   it("asks for two different ports, unless the system chooses them", () => {
     expect(faultsOf({ PORT: "8080", ADMIN_PORT: "8080" })).toEqual(["ADMIN_PORT: must differ from PORT"]);
     expect(faultsOf({ PORT: "0", ADMIN_PORT: "0" })).toEqual([]);
@@ -189,7 +200,7 @@ describe("settingDocs", () => {
   it("leaves no setting out", () => {
     const names = Object.keys(loadConfig({})).map((key) => key.replace(/[A-Z]/g, "_$&").toUpperCase());
     expect(new Set(settingDocs.map(({ name }) => name))).toEqual(
-      new Set([...names, "DATABASE_URL", "PROPERTIES"]),
+      new Set([...names, "DATABASE_URL", "PROPERTIES", "TRUST_PROXY"]),
     );
   });
 });

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../../clock.js";
-import { connectionAddress } from "../../server/peer.js";
+import { type CallerAddress, connectionAddress } from "../../server/peer.js";
 import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
 import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
 import { REQUEST_MAX_BYTES } from "../protocol-options.js";
@@ -22,6 +22,8 @@ export interface FastLaneDeps {
   readonly methods: readonly UnaryMethod[];
   readonly stock: RpcHandler;
   readonly logger: Logger;
+  /** Default: that of the connection. */
+  readonly callerAddress?: CallerAddress;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
@@ -40,17 +42,20 @@ interface Route {
 class FastLane implements RpcFastLane {
   readonly #routes: ReadonlyMap<string | undefined, Route>;
   readonly #clock: Clock;
+  readonly #callerAddress: CallerAddress;
   /** The last authority that was found to be part of a URL: nearly all requests have the same. */
   #knownAuthority: string | undefined;
 
-  constructor({ methods, stock, logger, clock = systemClock }: FastLaneDeps) {
+  constructor(deps: FastLaneDeps) {
+    const { methods, stock, logger } = deps;
     this.#routes = new Map(
       methods.map((each) => {
         const method = new LaneMethod(each);
         return [method.path, { method, exchangeDeps: { stock, logger, path: method.path } }];
       }),
     );
-    this.#clock = clock;
+    this.#clock = deps.clock ?? systemClock;
+    this.#callerAddress = deps.callerAddress ?? connectionAddress;
   }
 
   takeRequest(request: IncomingMessage, response: ServerResponse): boolean {
@@ -73,7 +78,13 @@ class FastLane implements RpcFastLane {
     const reader = new ConnectUnary({
       method: route.method,
       format,
-      call: new LaneCall(connectionAddress(request.socket), headers, response, timeoutMs, this.#clock),
+      call: new LaneCall(
+        this.#callerAddress(request.socket, headers),
+        headers,
+        response,
+        timeoutMs,
+        this.#clock,
+      ),
       exchange,
       acceptEncoding: headers["accept-encoding"],
     });
@@ -120,7 +131,8 @@ class FastLane implements RpcFastLane {
     if (format === undefined || timeoutMs === "malformed" || !isPlainConnect(headers)) {
       return undefined;
     }
-    const call = new LaneCall(connectionAddress(stream.session), headers, stream, timeoutMs, this.#clock);
+    const peer = this.#callerAddress(stream.session, headers);
+    const call = new LaneCall(peer, headers, stream, timeoutMs, this.#clock);
     return new ConnectUnary({
       method,
       format,
@@ -142,7 +154,8 @@ class FastLane implements RpcFastLane {
     if (format === undefined || timeoutMs === "malformed" || encoding !== "identity") {
       return undefined;
     }
-    const call = new LaneCall(connectionAddress(stream.session), headers, stream, timeoutMs, this.#clock);
+    const peer = this.#callerAddress(stream.session, headers);
+    const call = new LaneCall(peer, headers, stream, timeoutMs, this.#clock);
     const acceptEncoding = headers["grpc-accept-encoding"] as string | undefined;
     return new GrpcUnary({ method, format, call, exchange, acceptEncoding });
   }
