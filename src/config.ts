@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
+import { isOrigin } from "./server/cors.js";
 import { isProxyRange } from "./server/trusted-proxies.js";
 import { spoolMinBytes } from "./sink/spool.js";
 
@@ -25,6 +26,9 @@ const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, se
 
 const TRUST_PROXY_RULE =
   "must be loopback, linklocal, uniquelocal, addresses or networks (10.0.0.0/8), separated by commas";
+
+const CORS_ORIGINS_RULE =
+  "must be origins as browsers send them (https://example.com, no slash at the end), separated by commas, or *";
 
 /** Names separated by commas. */
 function list() {
@@ -119,6 +123,12 @@ const settings = z
       .prefault("store")
       .describe(
         "What is stored of a caller's address: store (all of it), truncate (the /24 or /48 it is in) or drop.",
+      ),
+    corsOrigins: list()
+      .refine((origins) => origins.every(isOrigin), CORS_ORIGINS_RULE)
+      .optional()
+      .describe(
+        "Origins whose scripts may call from browsers (CORS), such as https://example.com; * for all. Absent: none.",
       ),
     properties: list()
       .refine((names) => names.every((name) => PROPERTY_PATTERN.test(name)), PROPERTIES_RULE)

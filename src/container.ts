@@ -23,6 +23,7 @@ import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
 import { AdminServer } from "./server/admin-server.js";
+import { allowOrigins } from "./server/cors.js";
 import { Health } from "./server/health.js";
 import { connectionAddress } from "./server/peer.js";
 import { RpcServer } from "./server/rpc-server.js";
@@ -209,11 +210,11 @@ function createRpcServer({
     logger,
     callerAddress,
   });
+  const lanes = { handler: stock, fastLane: createFastLane({ methods, stock, logger, callerAddress }) };
   return new RpcServer({
     host: config.host,
     port: config.port,
-    handler: stock,
-    fastLane: createFastLane({ methods, stock, logger, callerAddress }),
+    ...(config.corsOrigins === undefined ? lanes : allowOrigins(config.corsOrigins, lanes)),
     logger,
   });
 }

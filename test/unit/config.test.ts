@@ -134,6 +134,24 @@ describe("loadConfig", () => {
     },
   );
 
+  it.each(["*", "https://example.com,http://localhost:8080", "http://[::1]:8081, capacitor://localhost"])(
+    "takes %j for CORS_ORIGINS",
+    (origins) => {
+      expect(loadConfig({ CORS_ORIGINS: origins }).corsOrigins).toEqual(origins.split(/, ?/));
+    },
+  );
+
+  it.each([
+    "https://example.com/",
+    "example.com",
+    "https://Example.com",
+    "https://a:443",
+    "null",
+    "https://*",
+  ])("refuses %j for CORS_ORIGINS, which no browser sends", (origins) => {
+    expect(namesOf({ CORS_ORIGINS: origins })).toEqual(["CORS_ORIGINS"]);
+  });
+
   it("asks for two different ports, unless the system chooses them", () => {
     expect(faultsOf({ PORT: "8080", ADMIN_PORT: "8080" })).toEqual(["ADMIN_PORT: must differ from PORT"]);
     expect(faultsOf({ PORT: "0", ADMIN_PORT: "0" })).toEqual([]);
@@ -200,7 +218,7 @@ describe("settingDocs", () => {
   it("leaves no setting out", () => {
     const names = Object.keys(loadConfig({})).map((key) => key.replace(/[A-Z]/g, "_$&").toUpperCase());
     expect(new Set(settingDocs.map(({ name }) => name))).toEqual(
-      new Set([...names, "DATABASE_URL", "PROPERTIES", "TRUST_PROXY"]),
+      new Set([...names, "DATABASE_URL", "PROPERTIES", "TRUST_PROXY", "CORS_ORIGINS"]),
     );
   });
 });
