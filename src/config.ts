@@ -3,7 +3,9 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
+import { DEFAULT_BODY_LIMITS } from "./rpc/body-limits.js";
 import { isOrigin } from "./server/cors.js";
+import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
 import { isProxyRange } from "./server/trusted-proxies.js";
 import { spoolMinBytes } from "./sink/spool.js";
 
@@ -93,7 +95,27 @@ const settings = z
       .describe("Memory for queued events, those in flight included, in bytes. About 80 bytes an event."),
     batchMaxEvents: wholeNumber(1, 100_000)
       .prefault("10000")
-      .describe("Most events in one PushBatch, which may have up to 1 MiB besides."),
+      .describe("Most events in one PushBatch, which is bounded by REQUEST_MAX_BYTES besides."),
+    requestMaxBytes: wholeNumber(1024, 16 * 1024 * 1024)
+      .prefault(String(DEFAULT_BODY_LIMITS.requestMaxBytes))
+      .describe("Largest request message, in bytes, after decompression."),
+    bodiesMaxBytes: wholeNumber(1024, 2 ** 36)
+      .prefault(String(DEFAULT_BODY_LIMITS.bodiesMaxBytes))
+      .describe("Memory for large requests that are still arriving, all together, in bytes."),
+    requestTimeoutMs: wholeNumber(DEFAULT_RPC_SERVER_LIMITS.headersTimeoutMs, 3_600_000)
+      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.requestTimeoutMs))
+      .describe("Longest time for a request to arrive, body included, in milliseconds."),
+    keepAliveTimeoutMs: wholeNumber(1_000, 3_600_000)
+      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.keepAliveTimeoutMs))
+      .describe(
+        "How long an HTTP/1.1 connection may wait for its next request, in milliseconds; longer than a balancer keeps it.",
+      ),
+    maxConnections: wholeNumber(1, 1_000_000)
+      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnections))
+      .describe("Most open connections on the RPC port; further ones are closed at once."),
+    maxCallsInFlight: wholeNumber(1, 1_000_000)
+      .prefault("10000")
+      .describe("Most calls that wait for ACK_MODE_DURABLE at a time; further ones are refused."),
     spoolDir: z
       .string()
       .transform((path) => resolve(path))
@@ -146,6 +168,9 @@ const settings = z
     const minimum = queueMinBytes(config.flushMaxRows);
     if (config.queueMaxBytes < minimum) {
       fault("queueMaxBytes", `must be at least ${minimum} with this FLUSH_MAX_ROWS`);
+    }
+    if (config.bodiesMaxBytes < 2 * config.requestMaxBytes) {
+      fault("bodiesMaxBytes", "must be at least twice REQUEST_MAX_BYTES");
     }
     const spoolMinimum = spoolMinBytes(config.flushMaxRows);
     if (config.spoolMaxBytes !== 0 && config.spoolMaxBytes < spoolMinimum) {

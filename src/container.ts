@@ -18,13 +18,16 @@ import { migrate } from "./postgres/migrate.js";
 import { PartitionKeeper } from "./postgres/partition-keeper.js";
 import { closePool, createPool } from "./postgres/pool.js";
 import { Schema } from "./postgres/schema.js";
+import { BodyLimits } from "./rpc/body-limits.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
+import { limitWaiting } from "./rpc/limit-waiting.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
 import { AdminServer } from "./server/admin-server.js";
 import { allowOrigins } from "./server/cors.js";
 import { Health } from "./server/health.js";
+import { connectionsWithin, openFilesLimit } from "./server/open-files.js";
 import { connectionAddress } from "./server/peer.js";
 import { RpcServer } from "./server/rpc-server.js";
 import { trustProxies } from "./server/trusted-proxies.js";
@@ -121,7 +124,7 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     )
       .singleton()
       .disposer((readiness) => readiness.close()),
-    interceptors: asValue([]),
+    interceptors: asFunction(({ config }: Cradle) => [limitWaiting(config.maxCallsInFlight)]).singleton(),
     rpcServer: asFunction(createRpcServer)
       .singleton()
       .disposer((server) => server.drain(config.shutdownTimeoutMs)),
@@ -204,17 +207,27 @@ function createRpcServer({
     interceptors,
     batchMaxEvents: config.batchMaxEvents,
   });
+  const limits = new BodyLimits(config);
   const callerAddress = config.trustProxy === undefined ? connectionAddress : trustProxies(config.trustProxy);
   const stock = createRpcDispatcher({
     routes: createRoutes({ methods, health, stopping: stopping.signal }),
     logger,
     callerAddress,
+    limits,
   });
-  const lanes = { handler: stock, fastLane: createFastLane({ methods, stock, logger, callerAddress }) };
+  const lanes = {
+    handler: stock,
+    fastLane: createFastLane({ methods, stock, logger, callerAddress, limits }),
+  };
   return new RpcServer({
     host: config.host,
     port: config.port,
     ...(config.corsOrigins === undefined ? lanes : allowOrigins(config.corsOrigins, lanes)),
+    limits: {
+      requestTimeoutMs: config.requestTimeoutMs,
+      keepAliveTimeoutMs: config.keepAliveTimeoutMs,
+      maxConnections: connectionsWithin(openFilesLimit(), config.maxConnections, logger),
+    },
     logger,
   });
 }

@@ -5,7 +5,9 @@ import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from
 import type { Logger } from "pino";
 import { type CallerAddress, connectionAddress, connectionOf } from "../server/peer.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
+import { BodyLimits } from "./body-limits.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
+import { noRoomForBody } from "./errors.js";
 import { blameCaller } from "./malformed-request.js";
 import { peerContext } from "./peer-context.js";
 import { PROTOCOL_OPTIONS } from "./protocol-options.js";
@@ -15,6 +17,8 @@ export interface RpcDispatcherDeps {
   readonly logger: Logger;
   /** Default: that of the connection. */
   readonly callerAddress?: CallerAddress;
+  /** Default: limits of its own. */
+  readonly limits?: BodyLimits;
 }
 
 /**
@@ -22,8 +26,8 @@ export interface RpcDispatcherDeps {
  * 404, which each protocol reads as "unimplemented".
  */
 export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
-  const { routes, logger, callerAddress = connectionAddress } = deps;
-  const router = createConnectRouter(PROTOCOL_OPTIONS);
+  const { routes, logger, callerAddress = connectionAddress, limits = new BodyLimits() } = deps;
+  const router = createConnectRouter({ ...PROTOCOL_OPTIONS, readMaxBytes: limits.requestMaxBytes });
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return (request, response) => {
@@ -36,7 +40,10 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     const context = peerContext(callerAddress(connectionOf(request), request.headers));
     const universal = universalRequestFromNodeRequest(request, response, undefined, context);
     forgetEndlessTimeout(universal.header);
-    void answer(handler, universal, response, logger);
+    const body = new UploadReader(universal.body as AsyncIterable<Uint8Array>, limits);
+    void answer(handler, { ...universal, body }, response, logger);
+    response.once("finish", () => void body.drain());
+    response.once("close", () => body.end());
   };
 }
 
@@ -51,10 +58,8 @@ async function answer(
   response: NodeServerResponse,
   logger: Logger,
 ): Promise<void> {
-  const body = new UploadReader(request.body as AsyncIterable<Uint8Array>);
-  response.once("finish", () => void body.drain());
   try {
-    const universalResponse = await blameCaller(await handler({ ...request, body }));
+    const universalResponse = await blameCaller(await handler(request));
     await universalResponseToNodeResponse(universalResponse, response);
   } catch (error) {
     // The caller is gone, so nobody is left to tell; anything else is a bug worth a look.
@@ -73,10 +78,16 @@ async function answer(
  */
 class UploadReader implements AsyncIterable<Uint8Array> {
   readonly #pieces: AsyncIterator<Uint8Array>;
+  readonly #limits: BodyLimits;
+  /** What has been read, and is counted. */
+  #bytes = 0;
+  /** False: what is read is thrown away. */
+  #isCounted = true;
   #state: "unread" | "begun" | "ended" = "unread";
 
-  constructor(pieces: AsyncIterable<Uint8Array>) {
+  constructor(pieces: AsyncIterable<Uint8Array>, limits: BodyLimits) {
     this.#pieces = pieces[Symbol.asyncIterator]();
+    this.#limits = limits;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
@@ -85,6 +96,7 @@ class UploadReader implements AsyncIterable<Uint8Array> {
 
   /** Reads what is left of a body that has been read from; Node does so itself with one that has not. Never rejects. */
   async drain(): Promise<void> {
+    this.#isCounted = false;
     try {
       while (this.#state === "begun") {
         await this.#next();
@@ -94,11 +106,29 @@ class UploadReader implements AsyncIterable<Uint8Array> {
     }
   }
 
+  /** What was read is no longer counted, nor is what still comes. */
+  end(): void {
+    this.#isCounted = false;
+    this.#limits.leave(this.#bytes);
+    this.#bytes = 0;
+  }
+
+  /** @throws ConnectError when there is no room for more */
+  #count(piece: Uint8Array): void {
+    const bytes = this.#bytes + piece.length;
+    if (!this.#limits.tryGrow(this.#bytes, bytes)) {
+      throw noRoomForBody();
+    }
+    this.#bytes = bytes;
+  }
+
   async #next(): Promise<IteratorResult<Uint8Array>> {
     this.#state = "begun";
     const piece = await this.#pieces.next();
     if (piece.done === true) {
       this.#state = "ended";
+    } else if (this.#isCounted) {
+      this.#count(piece.value);
     }
     return piece;
   }

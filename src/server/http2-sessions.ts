@@ -39,6 +39,7 @@ export interface Http2SessionsDeps {
     | "sessionIdleTimeoutMs"
     | "lingerTimeoutMs"
     | "sessionWindowBytes"
+    | "maxOpenStreams"
   >;
 }
 
@@ -51,6 +52,10 @@ export class Http2Sessions {
   readonly #limits: Http2SessionsDeps["limits"];
   readonly #sessions = new Map<ServerHttp2Session, TrackedSession>();
   #nowMs: number;
+  /** Streams of all sessions that were open at the last count, and those that came since. */
+  #streamsAtMost = 0;
+  /** Found full; the next sweep counts again. */
+  #isFull = false;
 
   constructor(deps: Http2SessionsDeps) {
     this.#clock = deps.clock;
@@ -67,7 +72,8 @@ export class Http2Sessions {
       sinceMs: this.#clock.elapsed(),
     };
     this.#sessions.set(session, tracked);
-    session.on("stream", (stream) => tracked.streams.add(stream, this.#nowMs));
+    // Before Node's own listener, which hands the stream on.
+    session.prependListener("stream", (stream) => this.#take(stream, tracked));
     session.once("remoteSettings", () => {
       if (tracked.phase === "greeting") {
         tracked.phase = "open";
@@ -78,9 +84,32 @@ export class Http2Sessions {
     session.setLocalWindowSize(this.#limits.sessionWindowBytes);
   }
 
+  #take(stream: ServerHttp2Stream, tracked: TrackedSession): void {
+    this.#streamsAtMost += 1;
+    if (this.#streamsAtMost > this.#limits.maxOpenStreams && (this.#isFull || this.#countStreams())) {
+      // To refuse a stream is no error of ours.
+      stream.on("error", ignore);
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      return;
+    }
+    tracked.streams.add(stream, this.#nowMs);
+  }
+
+  /** Counts the open streams; true when no more are taken. It looks at all of them, so the answer stands until a sweep. */
+  #countStreams(): boolean {
+    this.#streamsAtMost = 0;
+    for (const { streams } of this.#sessions.values()) {
+      streams.compact();
+      this.#streamsAtMost += streams.size;
+    }
+    this.#isFull = this.#streamsAtMost >= this.#limits.maxOpenStreams;
+    return this.#isFull;
+  }
+
   /** Ends what is over one of its time-outs. */
   sweep(): void {
     this.#nowMs = this.#clock.elapsed();
+    this.#countStreams();
     for (const [session, tracked] of this.#sessions) {
       if (session.destroyed && tracked.phase !== "closing") {
         this.#enterClosing(tracked);
@@ -148,6 +177,13 @@ export class Http2Sessions {
       socket.destroy();
     }
   }
+}
+
+function ignore(): void {}
+
+/** Whether the stream was closed because too many are open, before anyone saw it. */
+export function isRefused(stream: ServerHttp2Stream): boolean {
+  return stream.closed && stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
 }
 
 /** Whether all of the stream's request has arrived, read or not. */

@@ -15,7 +15,7 @@ import type { Logger } from "pino";
 import { type Clock, systemClock } from "../clock.js";
 import { guardHandler } from "./guard-handler.js";
 import { Http1Connections } from "./http1-connections.js";
-import { Http2Sessions } from "./http2-sessions.js";
+import { Http2Sessions, isRefused } from "./http2-sessions.js";
 import { DEFAULT_RPC_SERVER_LIMITS, type RpcServerLimits } from "./limits.js";
 import { type BoundAddress, listen } from "./listen.js";
 import { ProtocolSniffer } from "./protocol-sniffer.js";
@@ -35,6 +35,9 @@ export interface RpcServerOptions {
   /** Default: the machine's. HTTP/1.1's own time-outs always follow the machine's. */
   readonly clock?: Clock;
 }
+
+/** The log tells of connections that were dropped at most this often, in milliseconds. */
+const DROPS_LOG_INTERVAL_MS = 60_000;
 
 /**
  * - `new` → `starting` by listen(), `closed` by drain() or close()
@@ -60,6 +63,9 @@ export class RpcServer implements AsyncDisposable {
   #started: Promise<BoundAddress> | undefined;
   #stopped: Promise<void> | undefined;
   #cancelSweep: () => void = () => {};
+  /** Connections that were dropped since the log last told of it. */
+  #drops = 0;
+  #tellOfDropsAtMs = 0;
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
@@ -105,6 +111,7 @@ export class RpcServer implements AsyncDisposable {
       const bound = await this.#started;
       this.#state = "listening";
       // From here on an error is a failed accept (too many open files); the listener itself goes on.
+      this.#server.on("drop", () => this.#tellOfDrops());
       this.#server.on("error", (err) => this.#logger.error({ err }, "could not accept a connection"));
       this.#scheduleSweep();
       return bound;
@@ -193,6 +200,7 @@ export class RpcServer implements AsyncDisposable {
         this.#handler(req, res);
       }
     });
+    server.maxConnections = limits.maxConnections;
     // No clientError listener: without one Node answers 400, 408 or 431 by itself and ends the connection.
     return server;
   }
@@ -205,6 +213,11 @@ export class RpcServer implements AsyncDisposable {
         initialWindowSize: limits.streamWindowBytes,
         maxHeaderListSize: limits.maxHeaderBytes,
       },
+      maxHeaderListPairs: limits.maxHeaderFields,
+      maxSettings: limits.maxSettingsEntries,
+      maxSessionInvalidFrames: limits.maxInvalidFrames,
+      maxSessionRejectedStreams: limits.maxRejectedStreams,
+      maxSessionMemory: limits.sessionMemoryBytes / BYTES_PER_MEGABYTE,
     });
     server.on("request", this.#handler);
     server.on("stream", (stream) => {
@@ -217,6 +230,21 @@ export class RpcServer implements AsyncDisposable {
     return server;
   }
 
+  /** Connections that are dropped come by the thousand; the log tells of them once in a while. */
+  #tellOfDrops(): void {
+    this.#drops += 1;
+    const nowMs = this.#clock.elapsed();
+    if (nowMs < this.#tellOfDropsAtMs) {
+      return;
+    }
+    this.#tellOfDropsAtMs = nowMs + DROPS_LOG_INTERVAL_MS;
+    this.#logger.warn(
+      { maxConnections: this.#limits.maxConnections, dropped: this.#drops },
+      "MAX_CONNECTIONS are open; closing new ones at once",
+    );
+    this.#drops = 0;
+  }
+
   #startSession(socket: Socket): void {
     // The HTTP/1.1 server accepts connections half-open; a client that ends an HTTP/2 connection is done with it.
     socket.allowHalfOpen = false;
@@ -226,6 +254,9 @@ export class RpcServer implements AsyncDisposable {
 }
 
 function ignore(): void {}
+
+/** Node's HTTP/2 counts memory in these. */
+const BYTES_PER_MEGABYTE = 1_000_000;
 
 /** As Node calls it; its declared type lacks the last parameter. */
 type StreamListener = (
@@ -241,6 +272,9 @@ function putInFront(server: Http2Server, lane: RpcFastLane): void {
   const compatibility = server.listeners("stream");
   server.removeAllListeners("stream");
   const onStream: StreamListener = (stream, headers, flags, rawHeaders) => {
+    if (isRefused(stream)) {
+      return;
+    }
     if (!lane.takeStream(stream, headers, rawHeaders)) {
       for (const listener of compatibility) {
         listener.call(server, stream, headers, flags, rawHeaders);

@@ -6,6 +6,7 @@ import { Admission } from "../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch, BatchAbandonedError } from "../../src/ingest/batch.js";
 import { EventIds } from "../../src/ingest/event-id.js";
 import { IntakeClosedError, QueueFullError } from "../../src/ingest/flusher.js";
+import { BodyLimits } from "../../src/rpc/body-limits.js";
 import { createFastLane } from "../../src/rpc/fast-lane/fast-lane.js";
 import { createPushHandler, type EventIntake } from "../../src/rpc/push.js";
 import { createRpcDispatcher } from "../../src/rpc/rpc-dispatcher.js";
@@ -120,9 +121,10 @@ export async function openLanePort(
     readonly hasFastLane: boolean;
     readonly limits?: Partial<RpcServerLimits>;
     readonly callerAddress?: CallerAddress;
+    readonly bodyLimits?: BodyLimits;
   },
 ): Promise<LanePort> {
-  const { hasFastLane, limits, callerAddress = connectionAddress } = options;
+  const { hasFastLane, limits, callerAddress = connectionAddress, bodyLimits = new BodyLimits() } = options;
   const stock = createRpcDispatcher({
     routes: (router) => {
       for (const method of unary) {
@@ -131,6 +133,7 @@ export async function openLanePort(
     },
     logger: silent,
     callerAddress,
+    limits: bodyLimits,
   });
   const counts: LaneCounts = { taken: 0, handedBack: 0 };
   const lane = createFastLane({
@@ -141,6 +144,7 @@ export async function openLanePort(
     },
     logger: silent,
     callerAddress,
+    limits: bodyLimits,
   });
   const server = new RpcServer({
     host: "127.0.0.1",

@@ -91,6 +91,11 @@ describe("loadConfig", () => {
     ["EMBEDDED_POSTGRES_PORT", "1", "65535"],
     ["FLUSH_INTERVAL_MS", "10", "60000"],
     ["FLUSH_MAX_ROWS", "1", "100000"],
+    ["REQUEST_MAX_BYTES", "1024", "16777216"],
+    ["REQUEST_TIMEOUT_MS", "10000", "3600000"],
+    ["KEEP_ALIVE_TIMEOUT_MS", "1000", "3600000"],
+    ["MAX_CONNECTIONS", "1", "1000000"],
+    ["MAX_CALLS_IN_FLIGHT", "1", "1000000"],
     ["SHUTDOWN_TIMEOUT_MS", "0", "3600000"],
     ["LAME_DUCK_MS", "0", "3600000"],
   ])("takes whole numbers for %s, from %s to %s", (name, min, max) => {
@@ -150,6 +155,14 @@ describe("loadConfig", () => {
     "https://*",
   ])("refuses %j for CORS_ORIGINS, which no browser sends", (origins) => {
     expect(namesOf({ CORS_ORIGINS: origins })).toEqual(["CORS_ORIGINS"]);
+  });
+
+  it("asks for room for one request while it arrives", () => {
+    const settings = { REQUEST_MAX_BYTES: "1000000", BODIES_MAX_BYTES: "2000000" };
+    expect(faultsOf(settings)).toEqual([]);
+    expect(faultsOf({ ...settings, BODIES_MAX_BYTES: "1999999" })).toEqual([
+      "BODIES_MAX_BYTES: must be at least twice REQUEST_MAX_BYTES",
+    ]);
   });
 
   it("asks for two different ports, unless the system chooses them", () => {

@@ -8,8 +8,8 @@ import type { Logger } from "pino";
 import { type Clock, systemClock } from "../../clock.js";
 import { type CallerAddress, connectionAddress } from "../../server/peer.js";
 import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
+import { BodyLimits } from "../body-limits.js";
 import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
-import { REQUEST_MAX_BYTES } from "../protocol-options.js";
 import type { UnaryMethod } from "../unary-method.js";
 import { CONNECT_FORMATS, ConnectUnary } from "./connect-unary.js";
 import { type ExchangeDeps, Http1Exchange, Http2Exchange } from "./exchange.js";
@@ -24,6 +24,8 @@ export interface FastLaneDeps {
   readonly logger: Logger;
   /** Default: that of the connection. */
   readonly callerAddress?: CallerAddress;
+  /** Shared with the stock lane. Default: limits of its own. */
+  readonly limits?: BodyLimits;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
@@ -43,6 +45,7 @@ class FastLane implements RpcFastLane {
   readonly #routes: ReadonlyMap<string | undefined, Route>;
   readonly #clock: Clock;
   readonly #callerAddress: CallerAddress;
+  readonly #limits: BodyLimits;
   /** The last authority that was found to be part of a URL: nearly all requests have the same. */
   #knownAuthority: string | undefined;
 
@@ -56,6 +59,7 @@ class FastLane implements RpcFastLane {
     );
     this.#clock = deps.clock ?? systemClock;
     this.#callerAddress = deps.callerAddress ?? connectionAddress;
+    this.#limits = deps.limits ?? new BodyLimits();
   }
 
   takeRequest(request: IncomingMessage, response: ServerResponse): boolean {
@@ -69,7 +73,7 @@ class FastLane implements RpcFastLane {
     if (
       format === undefined ||
       timeoutMs === "malformed" ||
-      !isPlainConnect(headers) ||
+      !this.#isPlainConnect(headers) ||
       !this.#isPartOfUrl(headers.host)
     ) {
       return false;
@@ -87,8 +91,9 @@ class FastLane implements RpcFastLane {
       ),
       exchange,
       acceptEncoding: headers["accept-encoding"],
+      requestMaxBytes: this.#limits.requestMaxBytes,
     });
-    readRequestBody(request, reader, () => exchange.handBack());
+    readRequestBody(request, reader, this.#limits, () => exchange.handBack());
     return true;
   }
 
@@ -116,7 +121,7 @@ class FastLane implements RpcFastLane {
     }
     // What a client does to its stream is no error of ours, at any time.
     stream.on("error", ignore);
-    readStreamBody(stream, reader, (body) => exchange.handBack(body));
+    readStreamBody(stream, reader, this.#limits, (body) => exchange.handBack(body));
     return true;
   }
 
@@ -128,7 +133,7 @@ class FastLane implements RpcFastLane {
   ): BodyReader | undefined {
     const format = CONNECT_FORMATS.get(headers["content-type"]);
     const timeoutMs = readConnectTimeout(headers["connect-timeout-ms"] as string | undefined);
-    if (format === undefined || timeoutMs === "malformed" || !isPlainConnect(headers)) {
+    if (format === undefined || timeoutMs === "malformed" || !this.#isPlainConnect(headers)) {
       return undefined;
     }
     const peer = this.#callerAddress(stream.session, headers);
@@ -139,6 +144,7 @@ class FastLane implements RpcFastLane {
       call,
       exchange,
       acceptEncoding: headers["accept-encoding"] as string,
+      requestMaxBytes: this.#limits.requestMaxBytes,
     });
   }
 
@@ -157,7 +163,16 @@ class FastLane implements RpcFastLane {
     const peer = this.#callerAddress(stream.session, headers);
     const call = new LaneCall(peer, headers, stream, timeoutMs, this.#clock);
     const acceptEncoding = headers["grpc-accept-encoding"] as string | undefined;
-    return new GrpcUnary({ method, format, call, exchange, acceptEncoding });
+    const { requestMaxBytes } = this.#limits;
+    return new GrpcUnary({ method, format, call, exchange, acceptEncoding, requestMaxBytes });
+  }
+
+  /** Whether a Connect request is not compressed and does not promise to be too large. */
+  #isPlainConnect(headers: IncomingHttpHeaders): boolean {
+    return (
+      headers["content-encoding"] === undefined &&
+      Number(headers["content-length"] ?? 0) <= this.#limits.requestMaxBytes
+    );
   }
 
   #isPartOfUrl(authority: string | undefined): boolean {
@@ -172,13 +187,6 @@ class FastLane implements RpcFastLane {
     }
     return true;
   }
-}
-
-/** Whether a Connect request is not compressed and does not promise to be too large. */
-function isPlainConnect(headers: IncomingHttpHeaders): boolean {
-  return (
-    headers["content-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= REQUEST_MAX_BYTES
-  );
 }
 
 function ignore(): void {}
