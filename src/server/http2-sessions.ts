@@ -27,6 +27,11 @@ interface TrackedSession {
   phase: SessionPhase;
   /** When the phase began or, if later, when a sweep last found a stream or its trace. */
   sinceMs: number;
+  /** What had come from the client at the last sweep, in bytes. */
+  bytesRead: number;
+  /** When a sweep last found that more had come. */
+  heardMs: number;
+  isPinged: boolean;
 }
 
 /** What {@link Http2Sessions} needs. */
@@ -40,6 +45,8 @@ export interface Http2SessionsDeps {
     | "lingerTimeoutMs"
     | "sessionWindowBytes"
     | "maxOpenStreams"
+    | "pingAfterMs"
+    | "pingTimeoutMs"
   >;
 }
 
@@ -70,6 +77,9 @@ export class Http2Sessions {
       streams: new OpenStreams(),
       phase: "greeting",
       sinceMs: this.#clock.elapsed(),
+      bytesRead: 0,
+      heardMs: this.#clock.elapsed(),
+      isPinged: false,
     };
     this.#sessions.set(session, tracked);
     // Before Node's own listener, which hands the stream on.
@@ -115,6 +125,7 @@ export class Http2Sessions {
         this.#enterClosing(tracked);
       }
       this.#sweepSession(session, tracked);
+      this.#sweepSilence(session, tracked);
     }
   }
 
@@ -141,6 +152,26 @@ export class Http2Sessions {
         if (quiet && ageMs >= this.#limits.lingerTimeoutMs) {
           tracked.socket.destroy();
         }
+    }
+  }
+
+  /**
+   * Pings a client that has long been silent, and cuts it off if it stays so. When a client breaks the protocol, Node
+   * sends GOAWAY and reads from the connection no more: it never learns that the client is gone, and nothing else ends
+   * the session. A ping goes unanswered then, too.
+   */
+  #sweepSilence(session: ServerHttp2Session, tracked: TrackedSession): void {
+    const { socket } = tracked;
+    const silentMs = this.#nowMs - tracked.heardMs;
+    if (socket.bytesRead !== tracked.bytesRead) {
+      tracked.bytesRead = socket.bytesRead;
+      tracked.heardMs = this.#nowMs;
+      tracked.isPinged = false;
+    } else if (silentMs >= this.#limits.pingAfterMs + this.#limits.pingTimeoutMs) {
+      socket.destroy();
+    } else if (silentMs >= this.#limits.pingAfterMs && !tracked.isPinged && !session.destroyed) {
+      tracked.isPinged = true;
+      session.ping(ignore);
     }
   }
 

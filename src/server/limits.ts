@@ -17,6 +17,10 @@ export interface RpcServerLimits {
   readonly keepAliveTimeoutMs: number;
   /** How long an HTTP/2 session may stay without an open stream, in milliseconds. Default 300,000. */
   readonly sessionIdleTimeoutMs: number;
+  /** How long nothing may come from an HTTP/2 client before it is pinged, in milliseconds. Default 15,000. */
+  readonly pingAfterMs: number;
+  /** How long a client may leave that ping unanswered, in milliseconds; then it is cut off. Default 10,000. */
+  readonly pingTimeoutMs: number;
   /**
    * How long a client may hold its half of an HTTP/2 connection after the last stream of a session that we
    * closed, in milliseconds. Default 5,000.
@@ -31,7 +35,10 @@ export interface RpcServerLimits {
   readonly maxOpenStreams: number;
   /** Largest header of one request, in bytes. Default 16,384. */
   readonly maxHeaderBytes: number;
-  /** Most open streams of one HTTP/2 session. Default 1,024. */
+  /**
+   * Most open streams of one HTTP/2 session; clients wait by themselves before they open more. All that come in one
+   * piece are begun in one turn of the event loop, so with thousands one session makes all others wait. Default 128.
+   */
   readonly maxConcurrentStreams: number;
   /**
    * What Node's HTTP/2 keeps for one session besides what has been handed on, in bytes: streams, header tables, answers
@@ -69,11 +76,13 @@ export const DEFAULT_RPC_SERVER_LIMITS: RpcServerLimits = Object.freeze({
   requestTimeoutMs: 30_000,
   keepAliveTimeoutMs: 75_000,
   sessionIdleTimeoutMs: 300_000,
+  pingAfterMs: 15_000,
+  pingTimeoutMs: 10_000,
   lingerTimeoutMs: 5_000,
   maxConnections: 10_000,
   maxOpenStreams: 16_384,
   maxHeaderBytes: 16_384,
-  maxConcurrentStreams: 1024,
+  maxConcurrentStreams: 128,
   sessionMemoryBytes: 10_000_000,
   maxHeaderFields: 128,
   maxSettingsEntries: 32,
