@@ -13,6 +13,7 @@ import {
 import { Server as NetServer, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../clock.js";
+import { DropLog } from "./drop-log.js";
 import { guardHandler } from "./guard-handler.js";
 import { Http1Connections } from "./http1-connections.js";
 import { Http2Sessions, isRefused } from "./http2-sessions.js";
@@ -35,9 +36,6 @@ export interface RpcServerOptions {
   /** Default: the machine's. HTTP/1.1's own time-outs always follow the machine's. */
   readonly clock?: Clock;
 }
-
-/** The log tells of connections that were dropped at most this often, in milliseconds. */
-const DROPS_LOG_INTERVAL_MS = 60_000;
 
 /**
  * - `new` → `starting` by listen(), `closed` by drain() or close()
@@ -63,9 +61,6 @@ export class RpcServer implements AsyncDisposable {
   #started: Promise<BoundAddress> | undefined;
   #stopped: Promise<void> | undefined;
   #cancelSweep: () => void = () => {};
-  /** Connections that were dropped since the log last told of it. */
-  #drops = 0;
-  #tellOfDropsAtMs = 0;
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
@@ -111,7 +106,9 @@ export class RpcServer implements AsyncDisposable {
       const bound = await this.#started;
       this.#state = "listening";
       // From here on an error is a failed accept (too many open files); the listener itself goes on.
-      this.#server.on("drop", () => this.#tellOfDrops());
+      const { maxConnections } = this.#limits;
+      const drops = new DropLog({ clock: this.#clock, logger: this.#logger, maxConnections });
+      this.#server.on("drop", () => drops.add());
       this.#server.on("error", (err) => this.#logger.error({ err }, "could not accept a connection"));
       this.#scheduleSweep();
       return bound;
@@ -228,21 +225,6 @@ export class RpcServer implements AsyncDisposable {
     }
     server.on("sessionError", (err) => this.#logger.debug({ err }, "an HTTP/2 session failed"));
     return server;
-  }
-
-  /** Connections that are dropped come by the thousand; the log tells of them once in a while. */
-  #tellOfDrops(): void {
-    this.#drops += 1;
-    const nowMs = this.#clock.elapsed();
-    if (nowMs < this.#tellOfDropsAtMs) {
-      return;
-    }
-    this.#tellOfDropsAtMs = nowMs + DROPS_LOG_INTERVAL_MS;
-    this.#logger.warn(
-      { maxConnections: this.#limits.maxConnections, dropped: this.#drops },
-      "MAX_CONNECTIONS are open; closing new ones at once",
-    );
-    this.#drops = 0;
   }
 
   #startSession(socket: Socket): void {
