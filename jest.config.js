@@ -27,6 +27,12 @@ export default {
       testMatch: ["<rootDir>/test/integration/**/*.test.ts"],
     },
     { ...shared, displayName: "chaos", testMatch: ["<rootDir>/test/chaos/**/*.test.ts"] },
+    {
+      ...shared,
+      ...withPostgres,
+      displayName: "attack",
+      testMatch: ["<rootDir>/test/attack/**/*.test.ts"],
+    },
     { ...shared, ...withPostgres, displayName: "e2e", testMatch: ["<rootDir>/test/e2e/**/*.test.ts"] },
   ],
 };

@@ -1,8 +1,12 @@
 /** The settings: reads the environment, once, checks all of it, and says every fault at the same time. */
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import { PROPERTY_PATTERN } from "./ingest/admission.js";
+import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
+import { DEFAULT_BODY_LIMITS } from "./rpc/body-limits.js";
+import { isOrigin } from "./server/cors.js";
+import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
+import { isProxyRange } from "./server/trusted-proxies.js";
 import { spoolMinBytes } from "./sink/spool.js";
 
 /** One setting, as `--help` and the documentation show it. */
@@ -28,6 +32,17 @@ const POSTGRES_URL_EXAMPLE = "postgres://user:password@host:5432/database";
 /** An event may be a week old when it comes, and must then find its day, and itself if it came before. */
 const RETENTION_MIN_DAYS = 8;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
+
+const TRUST_PROXY_RULE =
+  "must be loopback, linklocal, uniquelocal, addresses or networks (10.0.0.0/8), separated by commas";
+
+const CORS_ORIGINS_RULE =
+  "must be origins as browsers send them (https://example.com, no slash at the end), separated by commas, or *";
+
+/** Names separated by commas. */
+function list() {
+  return z.string().transform((text) => text.split(",").map((name) => name.trim()));
+}
 
 function wholeNumber(min: number, max: number) {
   const rule = `must be a whole number from ${min} to ${max}`;
@@ -108,7 +123,27 @@ const settings = z
       .describe("Memory for queued events, those in flight included, in bytes. About 80 bytes an event."),
     batchMaxEvents: wholeNumber(1, 100_000)
       .prefault("10000")
-      .describe("Most events in one PushBatch, which may have up to 1 MiB besides."),
+      .describe("Most events in one PushBatch, which is bounded by REQUEST_MAX_BYTES besides."),
+    requestMaxBytes: wholeNumber(1024, 16 * 1024 * 1024)
+      .prefault(String(DEFAULT_BODY_LIMITS.requestMaxBytes))
+      .describe("Largest request message, in bytes, after decompression."),
+    bodiesMaxBytes: wholeNumber(1024, 2 ** 36)
+      .prefault(String(DEFAULT_BODY_LIMITS.bodiesMaxBytes))
+      .describe("Memory for large requests that are still arriving, all together, in bytes."),
+    requestTimeoutMs: wholeNumber(DEFAULT_RPC_SERVER_LIMITS.headersTimeoutMs, 3_600_000)
+      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.requestTimeoutMs))
+      .describe("Longest time for a request to arrive, body included, in milliseconds."),
+    keepAliveTimeoutMs: wholeNumber(1_000, 3_600_000)
+      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.keepAliveTimeoutMs))
+      .describe(
+        "How long an HTTP/1.1 connection may wait for its next request, in milliseconds; longer than a balancer keeps it.",
+      ),
+    maxConnections: wholeNumber(1, 1_000_000)
+      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnections))
+      .describe("Most open connections on the RPC port; further ones are closed at once."),
+    maxCallsInFlight: wholeNumber(1, 1_000_000)
+      .prefault("10000")
+      .describe("Most calls that wait for ACK_MODE_DURABLE at a time; further ones are refused."),
     spoolDir: filePath()
       .optional()
       .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),
@@ -144,9 +179,28 @@ const settings = z
     reflection: onOrOff()
       .prefault("on")
       .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl."),
-    properties: z
-      .string()
-      .transform((list) => list.split(",").map((name) => name.trim()))
+    trustProxy: list()
+      .refine((ranges) => ranges.every(isProxyRange), TRUST_PROXY_RULE)
+      .meta({ format: "addresses, networks, names of networks" })
+      .optional()
+      .describe(
+        "Proxies whose X-Forwarded-For or Forwarded is believed: loopback, linklocal, uniquelocal, addresses, networks. Absent: none.",
+      ),
+    remoteIp: z
+      .enum(REMOTE_IP_POLICIES, `must be one of ${REMOTE_IP_POLICIES.join(", ")}`)
+      .meta({ format: REMOTE_IP_POLICIES.join(", ") })
+      .prefault("store")
+      .describe(
+        "What is stored of a caller's address: store (all of it), truncate (the /24 or /48 it is in) or drop.",
+      ),
+    corsOrigins: list()
+      .refine((origins) => origins.every(isOrigin), CORS_ORIGINS_RULE)
+      .meta({ format: "origins" })
+      .optional()
+      .describe(
+        "Origins whose scripts may call from browsers (CORS), such as https://example.com; * for all. Absent: none.",
+      ),
+    properties: list()
       .refine((names) => names.every((name) => PROPERTY_PATTERN.test(name)), PROPERTIES_RULE)
       .transform((names): ReadonlySet<string> => new Set(names))
       .meta({ format: `names like \`${PROPERTY_PATTERN.source}\`` })
@@ -165,6 +219,9 @@ const settings = z
     const minimum = queueMinBytes(config.flushMaxRows);
     if (config.queueMaxBytes < minimum) {
       fault("queueMaxBytes", `must be at least ${minimum} with this FLUSH_MAX_ROWS`);
+    }
+    if (config.bodiesMaxBytes < 2 * config.requestMaxBytes) {
+      fault("bodiesMaxBytes", "must be at least twice REQUEST_MAX_BYTES");
     }
     const spoolMinimum = spoolMinBytes(config.flushMaxRows);
     if (config.spoolMaxBytes !== 0 && config.spoolMaxBytes < spoolMinimum) {
@@ -207,9 +264,11 @@ const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   host: "Ports",
   databaseUrl: "Database and data",
   flushIntervalMs: "Queue and flush",
+  requestMaxBytes: "Limits of the RPC port",
   spoolDir: "Spool",
   shutdownTimeoutMs: "Stopping",
   authTokensFile: "Who may call",
+  trustProxy: "Addresses and browsers",
   properties: "Events",
   metrics: "Metrics and log",
 } satisfies Partial<Record<keyof typeof settings.shape, string>>;

@@ -21,15 +21,21 @@ import { closePool, createPool } from "./postgres/pool.js";
 import { RetentionKeeper } from "./postgres/retention-keeper.js";
 import { Schema } from "./postgres/schema.js";
 import { authenticate } from "./rpc/authentication.js";
+import { BodyLimits } from "./rpc/body-limits.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
+import { limitWaiting } from "./rpc/limit-waiting.js";
 import { Rejections } from "./rpc/rejections.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
 import { AdminServer, jsonAnswer } from "./server/admin-server.js";
+import { allowOrigins } from "./server/cors.js";
 import { Health } from "./server/health.js";
+import { connectionsWithin, openFilesLimit } from "./server/open-files.js";
+import { connectionAddress } from "./server/peer.js";
 import { RpcServer } from "./server/rpc-server.js";
 import { TlsCertificates } from "./server/tls-certificates.js";
+import { trustProxies } from "./server/trusted-proxies.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
 import type { Sink } from "./sink/sink.js";
 import { Spool } from "./sink/spool.js";
@@ -259,12 +265,13 @@ function createSpoolReplay({
 }
 
 /** What watches calls comes first, so that it sees what the others refuse, too. */
-function createInterceptors({ metrics, tracing, tokens, logger, clock }: Cradle): UnaryInterceptor[] {
+function createInterceptors({ config, metrics, tracing, tokens, logger, clock }: Cradle): UnaryInterceptor[] {
   return [
     metrics?.interceptor,
     tracing?.interceptor,
     logger.isLevelEnabled("debug") ? createCallLog({ logger, clock }) : undefined,
     tokens && authenticate(tokens),
+    limitWaiting(config.maxCallsInFlight),
   ].filter((interceptor) => interceptor !== undefined);
 }
 
@@ -280,6 +287,7 @@ function createAdmission({ config, clock }: Cradle): Admission {
     clock,
     ids: new EventIds({ now: () => clock.now() }),
     properties: config.properties,
+    remoteIp: config.remoteIp,
   });
 }
 
@@ -315,6 +323,8 @@ function createRpcServer({
     interceptors,
     batchMaxEvents: config.batchMaxEvents,
   });
+  const limits = new BodyLimits(config);
+  const callerAddress = config.trustProxy === undefined ? connectionAddress : trustProxies(config.trustProxy);
   const stock = createRpcDispatcher({
     routes: createRoutes({
       methods,
@@ -324,13 +334,23 @@ function createRpcServer({
     }),
     logger,
     onUnhandled: metrics?.countUnhandled,
+    callerAddress,
+    limits,
   });
+  const lanes = {
+    handler: stock,
+    fastLane: createFastLane({ methods, stock, logger, callerAddress, limits }),
+  };
   return new RpcServer({
     host: config.host,
     port: config.port,
-    handler: stock,
-    fastLane: createFastLane({ methods, stock, logger }),
     tls: tlsCertificates,
+    ...(config.corsOrigins === undefined ? lanes : allowOrigins(config.corsOrigins, lanes)),
+    limits: {
+      requestTimeoutMs: config.requestTimeoutMs,
+      keepAliveTimeoutMs: config.keepAliveTimeoutMs,
+      maxConnections: connectionsWithin(openFilesLimit(), config.maxConnections, logger),
+    },
     logger,
   });
 }

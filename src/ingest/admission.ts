@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../clock.js";
 import { ID_BYTES, PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../postgres/incoming-codec.js";
+import { truncateInet } from "../postgres/inet.js";
 import type { AdmittedEvent } from "./batch.js";
 import { type EventIds, parseEventId } from "./event-id.js";
 
@@ -28,6 +29,12 @@ export const EVENT_ID_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 /** How far it may lie in the future, in milliseconds: clocks differ. */
 export const EVENT_ID_MAX_AHEAD_MS = 5 * 60 * 1000;
 
+/** What is stored of a caller's address: all of it, the network it is in, or nothing. */
+export const REMOTE_IP_POLICIES = ["store", "truncate", "drop"] as const;
+export type RemoteIpPolicy = (typeof REMOTE_IP_POLICIES)[number];
+
+const NO_ADDRESS = new Uint8Array(0);
+
 /** What a property looks like. */
 export const PROPERTY_PATTERN = /^[a-z][a-z0-9_.-]{0,31}$/;
 
@@ -47,6 +54,8 @@ export interface AdmissionDeps {
   readonly ids: EventIds;
   /** Properties that are accepted; undefined: any that has the right form. */
   readonly properties: ReadonlySet<string> | undefined;
+  /** Default: store. */
+  readonly remoteIp?: RemoteIpPolicy;
 }
 
 /** Turns what callers send into events whose bytes are decided. */
@@ -54,6 +63,10 @@ export class Admission {
   readonly #clock: Clock;
   readonly #ids: EventIds;
   readonly #properties: ReadonlySet<string> | undefined;
+  readonly #remoteIp: RemoteIpPolicy;
+  /** The address that was truncated last, and what became of it: a caller's events come together. */
+  #lastInet: Uint8Array = NO_ADDRESS;
+  #lastNetwork: Uint8Array = NO_ADDRESS;
   /** Every event's id is made here; encoding copies it out before the next event comes. */
   readonly #id = new Uint8Array(ID_BYTES);
   /** One that was accepted. */
@@ -63,6 +76,7 @@ export class Admission {
     this.#clock = deps.clock;
     this.#ids = deps.ids;
     this.#properties = deps.properties;
+    this.#remoteIp = deps.remoteIp ?? "store";
   }
 
   /**
@@ -85,12 +99,24 @@ export class Admission {
     if (!this.#isAccepted(property) || section === 0 || itemId === 0 || !this.#makeId(eventId)) {
       return undefined;
     }
-    return { id: this.#id, property, section, itemId, inet };
+    const kept = this.#remoteIp === "store" ? inet : this.#reduce(inet);
+    return { id: this.#id, property, section, itemId, inet: kept };
   }
 
   /** Every field of an event that is at fault. */
   violations(input: EventInput): FieldViolation[] {
     return [...this.#violations(input)];
+  }
+
+  #reduce(inet: Uint8Array): Uint8Array {
+    if (this.#remoteIp === "drop" || inet.length === 0) {
+      return NO_ADDRESS;
+    }
+    if (inet !== this.#lastInet) {
+      this.#lastInet = inet;
+      this.#lastNetwork = truncateInet(inet);
+    }
+    return this.#lastNetwork;
   }
 
   #isAccepted(property: string): boolean {

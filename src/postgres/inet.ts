@@ -14,6 +14,11 @@ const IPV4_BYTES = 4;
 const IPV6_BYTES = 16;
 const HEADER_BYTES = 4;
 const BITS_PER_BYTE = 8;
+/** Bits that {@link truncateInet} keeps: enough for a place and a provider, not for a person. */
+const IPV4_KEPT_BITS = 24;
+const IPV6_KEPT_BITS = 48;
+/** ::1.2.3.4 is an address of its own, and PostgreSQL has it so; ipaddr.js reads it as ::ffff:1.2.3.4. */
+const IPV4_COMPATIBLE = /^::(?=\d+\.)/;
 
 /** The text is no IPv4 or IPv6 address, or the bytes are no `inet` value. */
 export class InvalidAddressError extends Error {
@@ -33,9 +38,17 @@ export function encodeInet(address: string): Uint8Array {
   if (isIP(address) === 0) {
     throw new InvalidAddressError(`not an IP address: ${JSON.stringify(address)}`);
   }
-  const octets = ipaddr.process(address).toByteArray();
+  const octets = ipaddr.process(address.replace(IPV4_COMPATIBLE, "::0:")).toByteArray();
   const family = octets.length === IPV4_BYTES ? FAMILY_IPV4 : FAMILY_IPV6;
   return Uint8Array.from([family, octets.length * BITS_PER_BYTE, 0, octets.length, ...octets]);
+}
+
+/** The network that a host address is in: /24 for IPv4, /48 for IPv6. Takes and gives what {@link encodeInet} writes. */
+export function truncateInet(inet: Uint8Array): Uint8Array {
+  const keptBits = inet[0] === FAMILY_IPV4 ? IPV4_KEPT_BITS : IPV6_KEPT_BITS;
+  const network = inet.slice().fill(0, HEADER_BYTES + keptBits / BITS_PER_BYTE);
+  network[1] = keptBits;
+  return network;
 }
 
 /**

@@ -15,6 +15,9 @@ const ERROR_DOMAIN = "stats.v1";
 /** When to come back to a service that is being replaced: its successor is up, or another instance is. */
 const DRAINING_RETRY_MS = 1_000;
 
+/** When to come back to a service that has too much to do: what others wait for has been done by then, or given up. */
+const BUSY_RETRY_MS = 1_000;
+
 /** The error that a caller gets for `error`; undefined when it is not one of the domain's. */
 export function toConnectError(error: unknown): ConnectError | undefined {
   if (error instanceof InvalidEventError) {
@@ -66,6 +69,26 @@ export function durableTimeout(): ConnectError {
   return new ConnectError(
     "queued, but not yet on stable storage; to ask again, push the same event_id",
     Code.DeadlineExceeded,
+  );
+}
+
+/** As many calls wait for durability as may. */
+export function tooManyCalls(maxWaiting: number): ConnectError {
+  return new ConnectError(
+    `${maxWaiting} calls wait for durability already; nothing was recorded, try again`,
+    Code.ResourceExhausted,
+    undefined,
+    [retryInfo(BUSY_RETRY_MS), errorInfo("TOO_MANY_CALLS")],
+  );
+}
+
+/** Too many large requests are on their way at the same time. */
+export function noRoomForBody(): ConnectError {
+  return new ConnectError(
+    "too many large requests are arriving; nothing was recorded, try again",
+    Code.ResourceExhausted,
+    undefined,
+    [retryInfo(BUSY_RETRY_MS), errorInfo("TOO_MANY_LARGE_REQUESTS")],
   );
 }
 

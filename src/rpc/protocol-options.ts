@@ -2,16 +2,12 @@
 import { validateUniversalHandlerOptions } from "@connectrpc/connect/protocol";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 
-/** Largest request message, in bytes, after decompression. */
-export const REQUEST_MAX_BYTES = 1024 * 1024;
-
 /**
- * The options of connect's router, with connect's own defaults written out.
+ * The options of connect's router, with connect's own defaults written out, but for the largest message (BodyLimits).
  *
  * No longest deadline is set (maxTimeoutMs): it would refuse callers with a long one instead of shortening it. How
  * long a request may take to arrive is bounded by the server, how long a handler may wait by the handler.
  */
 export const PROTOCOL_OPTIONS = validateUniversalHandlerOptions({
   acceptCompression: [compressionGzip, compressionBrotli],
-  readMaxBytes: REQUEST_MAX_BYTES,
 });

@@ -4,8 +4,11 @@ import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/conne
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../clock.js";
+import { type CallerAddress, connectionAddress, connectionOf } from "../server/peer.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
+import { BodyLimits } from "./body-limits.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
+import { noRoomForBody } from "./errors.js";
 import { blameCaller } from "./malformed-request.js";
 import { peerContext } from "./peer-context.js";
 import { PROTOCOL_OPTIONS } from "./protocol-options.js";
@@ -25,6 +28,10 @@ export interface RpcDispatcherDeps {
   readonly onUnhandled?: ((reason: UnhandledReason) => void) | undefined;
   /** Default: the machine's. */
   readonly clock?: Clock;
+  /** Default: that of the connection. */
+  readonly callerAddress?: CallerAddress;
+  /** Default: limits of its own. */
+  readonly limits?: BodyLimits;
 }
 
 /**
@@ -32,8 +39,19 @@ export interface RpcDispatcherDeps {
  * 404, which each protocol reads as "unimplemented".
  */
 export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
-  const { routes, logger, onUnhandled = () => undefined, clock = systemClock } = deps;
-  const router = createConnectRouter({ ...PROTOCOL_OPTIONS, interceptors: [noteReached] });
+  const {
+    routes,
+    logger,
+    onUnhandled = () => undefined,
+    clock = systemClock,
+    callerAddress = connectionAddress,
+    limits = new BodyLimits(),
+  } = deps;
+  const router = createConnectRouter({
+    ...PROTOCOL_OPTIONS,
+    readMaxBytes: limits.requestMaxBytes,
+    interceptors: [noteReached],
+  });
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return (request, response) => {
@@ -45,15 +63,19 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       return;
     }
     const notes: RequestNotes = { arrivedAt: clock.elapsed(), hasReachedMethod: false };
-    const values = peerContext(request).set(requestNotesKey, notes);
+    const peer = callerAddress(connectionOf(request), request.headers);
+    const values = peerContext(peer).set(requestNotesKey, notes);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     forgetEndlessTimeout(universal.header);
+    const body = new UploadReader(universal.body as AsyncIterable<Uint8Array>, limits);
+    void answer(handler, { ...universal, body }, response, logger);
     response.once("finish", () => {
+      void body.drain();
       if (!notes.hasReachedMethod) {
         onUnhandled("malformed");
       }
     });
-    void answer(handler, universal, response, logger);
+    response.once("close", () => body.end());
   };
 }
 
@@ -68,10 +90,8 @@ async function answer(
   response: NodeServerResponse,
   logger: Logger,
 ): Promise<void> {
-  const body = new UploadReader(request.body as AsyncIterable<Uint8Array>);
-  response.once("finish", () => void body.drain());
   try {
-    const universalResponse = await blameCaller(await handler({ ...request, body }));
+    const universalResponse = await blameCaller(await handler(request));
     await universalResponseToNodeResponse(universalResponse, response);
   } catch (error) {
     // The caller is gone, so nobody is left to tell; anything else is a bug worth a look.
@@ -90,10 +110,16 @@ async function answer(
  */
 class UploadReader implements AsyncIterable<Uint8Array> {
   readonly #pieces: AsyncIterator<Uint8Array>;
+  readonly #limits: BodyLimits;
+  /** What has been read, and is counted. */
+  #bytes = 0;
+  /** False: what is read is thrown away. */
+  #isCounted = true;
   #state: "unread" | "begun" | "ended" = "unread";
 
-  constructor(pieces: AsyncIterable<Uint8Array>) {
+  constructor(pieces: AsyncIterable<Uint8Array>, limits: BodyLimits) {
     this.#pieces = pieces[Symbol.asyncIterator]();
+    this.#limits = limits;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
@@ -102,6 +128,7 @@ class UploadReader implements AsyncIterable<Uint8Array> {
 
   /** Reads what is left of a body that has been read from; Node does so itself with one that has not. Never rejects. */
   async drain(): Promise<void> {
+    this.#isCounted = false;
     try {
       while (this.#state === "begun") {
         await this.#next();
@@ -111,11 +138,29 @@ class UploadReader implements AsyncIterable<Uint8Array> {
     }
   }
 
+  /** What was read is no longer counted, nor is what still comes. */
+  end(): void {
+    this.#isCounted = false;
+    this.#limits.leave(this.#bytes);
+    this.#bytes = 0;
+  }
+
+  /** @throws ConnectError when there is no room for more */
+  #count(piece: Uint8Array): void {
+    const bytes = this.#bytes + piece.length;
+    if (!this.#limits.tryGrow(this.#bytes, bytes)) {
+      throw noRoomForBody();
+    }
+    this.#bytes = bytes;
+  }
+
   async #next(): Promise<IteratorResult<Uint8Array>> {
     this.#state = "begun";
     const piece = await this.#pieces.next();
     if (piece.done === true) {
       this.#state = "ended";
+    } else if (this.#isCounted) {
+      this.#count(piece.value);
     }
     return piece;
   }

@@ -27,6 +27,11 @@ interface TrackedSession {
   phase: SessionPhase;
   /** When the phase began or, if later, when a sweep last found a stream or its trace. */
   sinceMs: number;
+  /** What had come from the client at the last sweep, in bytes. */
+  bytesRead: number;
+  /** When a sweep last found that more had come. */
+  heardMs: number;
+  isPinged: boolean;
 }
 
 /** What {@link Http2Sessions} needs. */
@@ -39,6 +44,9 @@ export interface Http2SessionsDeps {
     | "sessionIdleTimeoutMs"
     | "lingerTimeoutMs"
     | "sessionWindowBytes"
+    | "maxOpenStreams"
+    | "pingAfterMs"
+    | "pingTimeoutMs"
   >;
 }
 
@@ -51,6 +59,10 @@ export class Http2Sessions {
   readonly #limits: Http2SessionsDeps["limits"];
   readonly #sessions = new Map<ServerHttp2Session, TrackedSession>();
   #nowMs: number;
+  /** Streams of all sessions that were open at the last count, and those that came since. */
+  #streamsAtMost = 0;
+  /** Found full; the next sweep counts again. */
+  #isFull = false;
 
   constructor(deps: Http2SessionsDeps) {
     this.#clock = deps.clock;
@@ -70,9 +82,13 @@ export class Http2Sessions {
       streams: new OpenStreams(),
       phase: "greeting",
       sinceMs: this.#clock.elapsed(),
+      bytesRead: 0,
+      heardMs: this.#clock.elapsed(),
+      isPinged: false,
     };
     this.#sessions.set(session, tracked);
-    session.on("stream", (stream) => tracked.streams.add(stream, this.#nowMs));
+    // Before Node's own listener, which hands the stream on.
+    session.prependListener("stream", (stream) => this.#take(stream, tracked));
     session.once("remoteSettings", () => {
       if (tracked.phase === "greeting") {
         tracked.phase = "open";
@@ -83,14 +99,38 @@ export class Http2Sessions {
     session.setLocalWindowSize(this.#limits.sessionWindowBytes);
   }
 
+  #take(stream: ServerHttp2Stream, tracked: TrackedSession): void {
+    this.#streamsAtMost += 1;
+    if (this.#streamsAtMost > this.#limits.maxOpenStreams && (this.#isFull || this.#countStreams())) {
+      // To refuse a stream is no error of ours.
+      stream.on("error", ignore);
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      return;
+    }
+    tracked.streams.add(stream, this.#nowMs);
+  }
+
+  /** Counts the open streams; true when no more are taken. It looks at all of them, so the answer stands until a sweep. */
+  #countStreams(): boolean {
+    this.#streamsAtMost = 0;
+    for (const { streams } of this.#sessions.values()) {
+      streams.compact();
+      this.#streamsAtMost += streams.size;
+    }
+    this.#isFull = this.#streamsAtMost >= this.#limits.maxOpenStreams;
+    return this.#isFull;
+  }
+
   /** Ends what is over one of its time-outs. */
   sweep(): void {
     this.#nowMs = this.#clock.elapsed();
+    this.#countStreams();
     for (const [session, tracked] of this.#sessions) {
       if (session.destroyed && tracked.phase !== "closing") {
         this.#enterClosing(tracked);
       }
       this.#sweepSession(session, tracked);
+      this.#sweepSilence(session, tracked);
     }
   }
 
@@ -117,6 +157,26 @@ export class Http2Sessions {
         if (quiet && ageMs >= this.#limits.lingerTimeoutMs) {
           tracked.socket.destroy();
         }
+    }
+  }
+
+  /**
+   * Pings a client that has long been silent, and cuts it off if it stays so. When a client breaks the protocol, Node
+   * sends GOAWAY and reads from the connection no more: it never learns that the client is gone, and nothing else ends
+   * the session. A ping goes unanswered then, too.
+   */
+  #sweepSilence(session: ServerHttp2Session, tracked: TrackedSession): void {
+    const { socket } = tracked;
+    const silentMs = this.#nowMs - tracked.heardMs;
+    if (socket.bytesRead !== tracked.bytesRead) {
+      tracked.bytesRead = socket.bytesRead;
+      tracked.heardMs = this.#nowMs;
+      tracked.isPinged = false;
+    } else if (silentMs >= this.#limits.pingAfterMs + this.#limits.pingTimeoutMs) {
+      socket.destroy();
+    } else if (silentMs >= this.#limits.pingAfterMs && !tracked.isPinged && !session.destroyed) {
+      tracked.isPinged = true;
+      session.ping(ignore);
     }
   }
 
@@ -153,6 +213,13 @@ export class Http2Sessions {
       socket.destroy();
     }
   }
+}
+
+function ignore(): void {}
+
+/** Whether the stream was closed because too many are open, before anyone saw it. */
+export function isRefused(stream: ServerHttp2Stream): boolean {
+  return stream.closed && stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
 }
 
 /** Whether all of the stream's request has arrived, read or not. */

@@ -1,6 +1,6 @@
 /** The bounds of the RPC port and their defaults; enforces none of them itself. */
 
-/** What one connection may cost. A time-out is met within one {@link RpcServerLimits.sweepIntervalMs} of it. */
+/** What one connection may cost, and all of them. A time-out is met within one {@link RpcServerLimits.sweepIntervalMs} of it. */
 export interface RpcServerLimits {
   /**
    * Longest time, in milliseconds, that a client may take to send a request's header or, over HTTP/2, to
@@ -18,15 +18,42 @@ export interface RpcServerLimits {
   readonly keepAliveTimeoutMs: number;
   /** How long an HTTP/2 session may stay without an open stream, in milliseconds. Default 300,000. */
   readonly sessionIdleTimeoutMs: number;
+  /** How long nothing may come from an HTTP/2 client before it is pinged, in milliseconds. Default 15,000. */
+  readonly pingAfterMs: number;
+  /** How long a client may leave that ping unanswered, in milliseconds; then it is cut off. Default 10,000. */
+  readonly pingTimeoutMs: number;
   /**
    * How long a client may hold its half of an HTTP/2 connection after the last stream of a session that we
    * closed, in milliseconds. Default 5,000.
    */
   readonly lingerTimeoutMs: number;
+  /** Most open connections; further ones are closed at once. Default 10,000. */
+  readonly maxConnections: number;
+  /**
+   * Most open HTTP/2 streams of all sessions together. Further ones are reset with REFUSED_STREAM, which tells clients
+   * that they may try again. Default 16,384.
+   */
+  readonly maxOpenStreams: number;
   /** Largest header of one request, in bytes. Default 16,384. */
   readonly maxHeaderBytes: number;
-  /** Most open streams of one HTTP/2 session. Default 1,024. */
+  /**
+   * Most open streams of one HTTP/2 session; clients wait by themselves before they open more. All that come in one
+   * piece are begun in one turn of the event loop, so with thousands one session makes all others wait. Default 128.
+   */
   readonly maxConcurrentStreams: number;
+  /**
+   * What Node's HTTP/2 keeps for one session besides what has been handed on, in bytes: streams, header tables, answers
+   * that the client does not read. No new streams are taken beyond it. A multiple of 1,000,000. Default 10,000,000.
+   */
+  readonly sessionMemoryBytes: number;
+  /** Fields of one header over HTTP/2. Default 128. */
+  readonly maxHeaderFields: number;
+  /** Entries of one SETTINGS frame; a longer one ends the session. Default 32. */
+  readonly maxSettingsEntries: number;
+  /** Frames that break the protocol before the session is ended. Default 100. */
+  readonly maxInvalidFrames: number;
+  /** Streams that are refused, because too many are open, before the session is ended. Default 100. */
+  readonly maxRejectedStreams: number;
   /** What a client may send on one HTTP/2 stream before we read it, in bytes. Default 65,535, the protocol's. */
   readonly streamWindowBytes: number;
   /** The same for all streams of one session together. Default 1,048,576. */
@@ -50,9 +77,18 @@ export const DEFAULT_RPC_SERVER_LIMITS: RpcServerLimits = Object.freeze({
   requestTimeoutMs: 30_000,
   keepAliveTimeoutMs: 75_000,
   sessionIdleTimeoutMs: 300_000,
+  pingAfterMs: 15_000,
+  pingTimeoutMs: 10_000,
   lingerTimeoutMs: 5_000,
+  maxConnections: 10_000,
+  maxOpenStreams: 16_384,
   maxHeaderBytes: 16_384,
-  maxConcurrentStreams: 1024,
+  maxConcurrentStreams: 128,
+  sessionMemoryBytes: 10_000_000,
+  maxHeaderFields: 128,
+  maxSettingsEntries: 32,
+  maxInvalidFrames: 100,
+  maxRejectedStreams: 100,
   streamWindowBytes: 65_535,
   sessionWindowBytes: 1_048_576,
   tcpKeepAliveMs: 60_000,

@@ -13,9 +13,10 @@ import {
 import { Server as NetServer, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../clock.js";
+import { DropLog } from "./drop-log.js";
 import { guardHandler } from "./guard-handler.js";
 import { Http1Connections } from "./http1-connections.js";
-import { Http2Sessions } from "./http2-sessions.js";
+import { Http2Sessions, isRefused } from "./http2-sessions.js";
 import { DEFAULT_RPC_SERVER_LIMITS, type RpcServerLimits } from "./limits.js";
 import { type BoundAddress, listen } from "./listen.js";
 import { ProtocolSniffer } from "./protocol-sniffer.js";
@@ -118,6 +119,9 @@ export class RpcServer implements AsyncDisposable {
       const bound = await this.#started;
       this.#state = "listening";
       // From here on an error is a failed accept (too many open files); the listener itself goes on.
+      const { maxConnections } = this.#limits;
+      const drops = new DropLog({ clock: this.#clock, logger: this.#logger, maxConnections });
+      this.#server.on("drop", () => drops.add());
       this.#server.on("error", (err) => this.#logger.error({ err }, "could not accept a connection"));
       this.#scheduleSweep();
       return bound;
@@ -206,6 +210,7 @@ export class RpcServer implements AsyncDisposable {
         this.#handler(req, res);
       }
     });
+    server.maxConnections = limits.maxConnections;
     // No clientError listener: without one Node answers 400, 408 or 431 by itself and ends the connection.
     return server;
   }
@@ -218,6 +223,11 @@ export class RpcServer implements AsyncDisposable {
         initialWindowSize: limits.streamWindowBytes,
         maxHeaderListSize: limits.maxHeaderBytes,
       },
+      maxHeaderListPairs: limits.maxHeaderFields,
+      maxSettings: limits.maxSettingsEntries,
+      maxSessionInvalidFrames: limits.maxInvalidFrames,
+      maxSessionRejectedStreams: limits.maxRejectedStreams,
+      maxSessionMemory: limits.sessionMemoryBytes / BYTES_PER_MEGABYTE,
     });
     server.on("request", this.#handler);
     server.on("stream", (stream) => {
@@ -240,6 +250,9 @@ export class RpcServer implements AsyncDisposable {
 
 function ignore(): void {}
 
+/** Node's HTTP/2 counts memory in these. */
+const BYTES_PER_MEGABYTE = 1_000_000;
+
 /** As Node calls it; its declared type lacks the last parameter. */
 type StreamListener = (
   stream: ServerHttp2Stream,
@@ -254,6 +267,9 @@ function putInFront(server: Http2Server, lane: RpcFastLane): void {
   const compatibility = server.listeners("stream");
   server.removeAllListeners("stream");
   const onStream: StreamListener = (stream, headers, flags, rawHeaders) => {
+    if (isRefused(stream)) {
+      return;
+    }
     if (!lane.takeStream(stream, headers, rawHeaders)) {
       for (const listener of compatibility) {
         listener.call(server, stream, headers, flags, rawHeaders);

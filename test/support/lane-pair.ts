@@ -6,11 +6,13 @@ import { Admission } from "../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch, BatchAbandonedError } from "../../src/ingest/batch.js";
 import { EventIds } from "../../src/ingest/event-id.js";
 import { IntakeClosedError, QueueFullError } from "../../src/ingest/flusher.js";
+import { BodyLimits } from "../../src/rpc/body-limits.js";
 import { createFastLane } from "../../src/rpc/fast-lane/fast-lane.js";
 import { createPushHandler, type EventIntake } from "../../src/rpc/push.js";
 import { createRpcDispatcher } from "../../src/rpc/rpc-dispatcher.js";
 import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "../../src/rpc/unary-method.js";
 import type { RpcServerLimits } from "../../src/server/limits.js";
+import { type CallerAddress, connectionAddress } from "../../src/server/peer.js";
 import type { RpcFastLane } from "../../src/server/rpc-handler.js";
 import { RpcServer } from "../../src/server/rpc-server.js";
 import type { TlsCredentialsSource } from "../../src/server/tls-acceptor.js";
@@ -116,12 +118,21 @@ export interface LanePort extends RpcPort {
 /** Starts a port for unary methods, with the fast lane in front or without it. */
 export async function openLanePort(
   unary: readonly UnaryMethod[],
-  {
+  options: {
+    readonly hasFastLane: boolean;
+    readonly limits?: Partial<RpcServerLimits>;
+    readonly callerAddress?: CallerAddress;
+    readonly bodyLimits?: BodyLimits;
+    readonly tls?: TlsCredentialsSource | undefined;
+  },
+): Promise<LanePort> {
+  const {
     hasFastLane,
     limits,
+    callerAddress = connectionAddress,
+    bodyLimits = new BodyLimits(),
     tls,
-  }: { hasFastLane: boolean; limits?: Partial<RpcServerLimits>; tls?: TlsCredentialsSource | undefined },
-): Promise<LanePort> {
+  } = options;
   const stock = createRpcDispatcher({
     routes: (router) => {
       for (const method of unary) {
@@ -129,6 +140,8 @@ export async function openLanePort(
       }
     },
     logger: silent,
+    callerAddress,
+    limits: bodyLimits,
   });
   const counts: LaneCounts = { taken: 0, handedBack: 0 };
   const lane = createFastLane({
@@ -138,6 +151,8 @@ export async function openLanePort(
       stock(request, response);
     },
     logger: silent,
+    callerAddress,
+    limits: bodyLimits,
   });
   const server = new RpcServer({
     host: "127.0.0.1",

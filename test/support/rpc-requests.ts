@@ -4,9 +4,11 @@ import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild
 import fc from "fast-check";
 import { HealthCheckRequestSchema } from "../../gen/health/v1/health_pb.js";
 import { AckMode, PushRequestSchema } from "../../gen/stats/v1/stats_pb.js";
-import { REQUEST_MAX_BYTES } from "../../src/rpc/protocol-options.js";
+import { DEFAULT_BODY_LIMITS } from "../../src/rpc/body-limits.js";
 import { anyProperty } from "./arbitraries.js";
 import { FATE } from "./lane-pair.js";
+
+const REQUEST_MAX_BYTES = DEFAULT_BODY_LIMITS.requestMaxBytes;
 
 /** A request, before it is written in either version of HTTP. */
 export interface RpcRequest {

@@ -91,6 +91,11 @@ describe("loadConfig", () => {
     ["EMBEDDED_POSTGRES_PORT", "1", "65535"],
     ["FLUSH_INTERVAL_MS", "10", "60000"],
     ["FLUSH_MAX_ROWS", "1", "100000"],
+    ["REQUEST_MAX_BYTES", "1024", "16777216"],
+    ["REQUEST_TIMEOUT_MS", "10000", "3600000"],
+    ["KEEP_ALIVE_TIMEOUT_MS", "1000", "3600000"],
+    ["MAX_CONNECTIONS", "1", "1000000"],
+    ["MAX_CALLS_IN_FLIGHT", "1", "1000000"],
     ["SHUTDOWN_TIMEOUT_MS", "0", "3600000"],
     ["LAME_DUCK_MS", "0", "3600000"],
     ["RETENTION_DAYS", "8", "36500"],
@@ -130,6 +135,43 @@ describe("loadConfig", () => {
     expect(faultsOf(cert)).toEqual(["TLS_KEY_FILE: is needed with TLS_CERT_FILE"]);
     expect(faultsOf(key)).toEqual(["TLS_CERT_FILE: is needed with TLS_KEY_FILE"]);
     expect(faultsOf(ca)).toEqual(["TLS_CLIENT_CA_FILE: needs TLS_CERT_FILE and TLS_KEY_FILE"]);
+  });
+
+  it.each(["loopback", "10.0.0.0/8, ::1,uniquelocal"])("takes %j for TRUST_PROXY", (ranges) => {
+    expect(loadConfig({ TRUST_PROXY: ranges }).trustProxy).toEqual(ranges.split(/, ?/));
+  });
+
+  it.each(["all", "0.0.0.0/0", "10.0.0.0/8,", "10.0.0.0/33", "proxy.example.com"])(
+    "refuses %j for TRUST_PROXY",
+    (ranges) => {
+      expect(namesOf({ TRUST_PROXY: ranges })).toEqual(["TRUST_PROXY"]);
+    },
+  );
+
+  it.each(["*", "https://example.com,http://localhost:8080", "http://[::1]:8081, capacitor://localhost"])(
+    "takes %j for CORS_ORIGINS",
+    (origins) => {
+      expect(loadConfig({ CORS_ORIGINS: origins }).corsOrigins).toEqual(origins.split(/, ?/));
+    },
+  );
+
+  it.each([
+    "https://example.com/",
+    "example.com",
+    "https://Example.com",
+    "https://a:443",
+    "null",
+    "https://*",
+  ])("refuses %j for CORS_ORIGINS, which no browser sends", (origins) => {
+    expect(namesOf({ CORS_ORIGINS: origins })).toEqual(["CORS_ORIGINS"]);
+  });
+
+  it("asks for room for one request while it arrives", () => {
+    const settings = { REQUEST_MAX_BYTES: "1000000", BODIES_MAX_BYTES: "2000000" };
+    expect(faultsOf(settings)).toEqual([]);
+    expect(faultsOf({ ...settings, BODIES_MAX_BYTES: "1999999" })).toEqual([
+      "BODIES_MAX_BYTES: must be at least twice REQUEST_MAX_BYTES",
+    ]);
   });
 
   it("asks for two different ports, unless the system chooses them", () => {
@@ -217,6 +259,8 @@ describe("settingDocs", () => {
         "DATABASE_URL",
         "PROPERTIES",
         "RETENTION_DAYS",
+        "TRUST_PROXY",
+        "CORS_ORIGINS",
         "AUTH_TOKENS_FILE",
         "TLS_CERT_FILE",
         "TLS_KEY_FILE",

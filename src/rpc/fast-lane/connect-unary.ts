@@ -1,7 +1,7 @@
 /** A unary call of the Connect protocol on the fast lane: https://connectrpc.com/docs/protocol#unary-request */
 import type { ConnectError } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
-import { PROTOCOL_OPTIONS, REQUEST_MAX_BYTES } from "../protocol-options.js";
+import { PROTOCOL_OPTIONS } from "../protocol-options.js";
 import type { AnswerHeaders, Exchange } from "./exchange.js";
 import type { LaneCall } from "./lane-call.js";
 import type { CallOutcome, LaneMethod, MessageFormat } from "./lane-method.js";
@@ -28,6 +28,7 @@ export interface ConnectUnaryDeps {
   readonly exchange: Exchange;
   /** The request's header Accept-Encoding. */
   readonly acceptEncoding: string | undefined;
+  readonly requestMaxBytes: number;
 }
 
 /** Reads the message, has it answered, and writes the answer or the error. */
@@ -37,6 +38,7 @@ export class ConnectUnary implements BodyReader, CallOutcome {
   readonly #call: LaneCall;
   readonly #exchange: Exchange;
   readonly #acceptEncoding: string | undefined;
+  readonly #requestMaxBytes: number;
 
   constructor(deps: ConnectUnaryDeps) {
     this.#method = deps.method;
@@ -44,10 +46,11 @@ export class ConnectUnary implements BodyReader, CallOutcome {
     this.#call = deps.call;
     this.#exchange = deps.exchange;
     this.#acceptEncoding = deps.acceptEncoding;
+    this.#requestMaxBytes = deps.requestMaxBytes;
   }
 
   onPiece(body: RequestBody): boolean {
-    return body.length <= REQUEST_MAX_BYTES;
+    return body.length <= this.#requestMaxBytes;
   }
 
   onEnd(body: RequestBody): boolean {

@@ -6,10 +6,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../../clock.js";
-import { connectionAddress } from "../../server/peer.js";
+import { type CallerAddress, connectionAddress } from "../../server/peer.js";
 import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
+import { BodyLimits } from "../body-limits.js";
 import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
-import { REQUEST_MAX_BYTES } from "../protocol-options.js";
 import type { UnaryMethod } from "../unary-method.js";
 import { CONNECT_FORMATS, ConnectUnary } from "./connect-unary.js";
 import { type ExchangeDeps, Http1Exchange, Http2Exchange } from "./exchange.js";
@@ -22,6 +22,10 @@ export interface FastLaneDeps {
   readonly methods: readonly UnaryMethod[];
   readonly stock: RpcHandler;
   readonly logger: Logger;
+  /** Default: that of the connection. */
+  readonly callerAddress?: CallerAddress;
+  /** Shared with the stock lane. Default: limits of its own. */
+  readonly limits?: BodyLimits;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
@@ -40,17 +44,22 @@ interface Route {
 class FastLane implements RpcFastLane {
   readonly #routes: ReadonlyMap<string | undefined, Route>;
   readonly #clock: Clock;
+  readonly #callerAddress: CallerAddress;
+  readonly #limits: BodyLimits;
   /** The last authority that was found to be part of a URL: nearly all requests have the same. */
   #knownAuthority: string | undefined;
 
-  constructor({ methods, stock, logger, clock = systemClock }: FastLaneDeps) {
+  constructor(deps: FastLaneDeps) {
+    const { methods, stock, logger } = deps;
     this.#routes = new Map(
       methods.map((each) => {
         const method = new LaneMethod(each);
         return [method.path, { method, exchangeDeps: { stock, logger, path: method.path } }];
       }),
     );
-    this.#clock = clock;
+    this.#clock = deps.clock ?? systemClock;
+    this.#callerAddress = deps.callerAddress ?? connectionAddress;
+    this.#limits = deps.limits ?? new BodyLimits();
   }
 
   takeRequest(request: IncomingMessage, response: ServerResponse): boolean {
@@ -64,7 +73,7 @@ class FastLane implements RpcFastLane {
     if (
       format === undefined ||
       timeoutMs === "malformed" ||
-      !isPlainConnect(headers) ||
+      !this.#isPlainConnect(headers) ||
       !this.#isPartOfUrl(headers.host)
     ) {
       return false;
@@ -73,11 +82,18 @@ class FastLane implements RpcFastLane {
     const reader = new ConnectUnary({
       method: route.method,
       format,
-      call: new LaneCall(connectionAddress(request.socket), headers, response, timeoutMs, this.#clock),
+      call: new LaneCall(
+        this.#callerAddress(request.socket, headers),
+        headers,
+        response,
+        timeoutMs,
+        this.#clock,
+      ),
       exchange,
       acceptEncoding: headers["accept-encoding"],
+      requestMaxBytes: this.#limits.requestMaxBytes,
     });
-    readRequestBody(request, reader, () => exchange.handBack());
+    readRequestBody(request, reader, this.#limits, () => exchange.handBack());
     return true;
   }
 
@@ -105,7 +121,7 @@ class FastLane implements RpcFastLane {
     }
     // What a client does to its stream is no error of ours, at any time.
     stream.on("error", ignore);
-    readStreamBody(stream, reader, (body) => exchange.handBack(body));
+    readStreamBody(stream, reader, this.#limits, (body) => exchange.handBack(body));
     return true;
   }
 
@@ -117,16 +133,18 @@ class FastLane implements RpcFastLane {
   ): BodyReader | undefined {
     const format = CONNECT_FORMATS.get(headers["content-type"]);
     const timeoutMs = readConnectTimeout(headers["connect-timeout-ms"] as string | undefined);
-    if (format === undefined || timeoutMs === "malformed" || !isPlainConnect(headers)) {
+    if (format === undefined || timeoutMs === "malformed" || !this.#isPlainConnect(headers)) {
       return undefined;
     }
-    const call = new LaneCall(connectionAddress(stream.session), headers, stream, timeoutMs, this.#clock);
+    const peer = this.#callerAddress(stream.session, headers);
+    const call = new LaneCall(peer, headers, stream, timeoutMs, this.#clock);
     return new ConnectUnary({
       method,
       format,
       call,
       exchange,
       acceptEncoding: headers["accept-encoding"] as string,
+      requestMaxBytes: this.#limits.requestMaxBytes,
     });
   }
 
@@ -142,9 +160,19 @@ class FastLane implements RpcFastLane {
     if (format === undefined || timeoutMs === "malformed" || encoding !== "identity") {
       return undefined;
     }
-    const call = new LaneCall(connectionAddress(stream.session), headers, stream, timeoutMs, this.#clock);
+    const peer = this.#callerAddress(stream.session, headers);
+    const call = new LaneCall(peer, headers, stream, timeoutMs, this.#clock);
     const acceptEncoding = headers["grpc-accept-encoding"] as string | undefined;
-    return new GrpcUnary({ method, format, call, exchange, acceptEncoding });
+    const { requestMaxBytes } = this.#limits;
+    return new GrpcUnary({ method, format, call, exchange, acceptEncoding, requestMaxBytes });
+  }
+
+  /** Whether a Connect request is not compressed and does not promise to be too large. */
+  #isPlainConnect(headers: IncomingHttpHeaders): boolean {
+    return (
+      headers["content-encoding"] === undefined &&
+      Number(headers["content-length"] ?? 0) <= this.#limits.requestMaxBytes
+    );
   }
 
   #isPartOfUrl(authority: string | undefined): boolean {
@@ -159,13 +187,6 @@ class FastLane implements RpcFastLane {
     }
     return true;
   }
-}
-
-/** Whether a Connect request is not compressed and does not promise to be too large. */
-function isPlainConnect(headers: IncomingHttpHeaders): boolean {
-  return (
-    headers["content-encoding"] === undefined && Number(headers["content-length"] ?? 0) <= REQUEST_MAX_BYTES
-  );
 }
 
 function ignore(): void {}

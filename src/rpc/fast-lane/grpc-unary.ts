@@ -3,7 +3,6 @@ import type { OutgoingHttpHeaders } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import { compressedFlag, encodeEnvelope } from "@connectrpc/connect/protocol";
 import { grpcStatusOk, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import { REQUEST_MAX_BYTES } from "../protocol-options.js";
 import type { AnswerHeaders, Http2Exchange } from "./exchange.js";
 import type { LaneCall } from "./lane-call.js";
 import type { CallOutcome, LaneMethod, MessageFormat, RequestMessage } from "./lane-method.js";
@@ -32,6 +31,7 @@ export interface GrpcUnaryDeps {
   readonly exchange: Http2Exchange;
   /** The request's header Grpc-Accept-Encoding. */
   readonly acceptEncoding: string | undefined;
+  readonly requestMaxBytes: number;
 }
 
 /**
@@ -46,6 +46,7 @@ export class GrpcUnary implements BodyReader, CallOutcome {
   readonly #call: LaneCall;
   readonly #exchange: Http2Exchange;
   readonly #compression: ResponseCompression;
+  readonly #requestMaxBytes: number;
   /** Of the message with its prefix, once that is there. */
   #wholeLength: number | undefined;
   #message: RequestMessage | undefined;
@@ -56,6 +57,7 @@ export class GrpcUnary implements BodyReader, CallOutcome {
     this.#call = deps.call;
     this.#exchange = deps.exchange;
     this.#compression = chooseCompression(deps.acceptEncoding);
+    this.#requestMaxBytes = deps.requestMaxBytes;
   }
 
   onPiece(body: RequestBody): boolean {
@@ -65,7 +67,7 @@ export class GrpcUnary implements BodyReader, CallOutcome {
       }
       const prefix = body.bytes();
       const length = prefix.readUInt32BE(1);
-      if (prefix[0] !== 0 || length > REQUEST_MAX_BYTES) {
+      if (prefix[0] !== 0 || length > this.#requestMaxBytes) {
         return false;
       }
       this.#wholeLength = PREFIX_BYTES + length;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { REQUEST_MAX_BYTES } from "../../../src/rpc/protocol-options.js";
+import { DEFAULT_BODY_LIMITS } from "../../../src/rpc/body-limits.js";
 import { type LanePair, type LanePort, openLanePair } from "../../support/lane-pair.js";
 import {
   anyHttp1Request,
@@ -13,6 +13,8 @@ import {
   type RpcRequest,
 } from "../../support/rpc-requests.js";
 import { exchangeHttp1, exchangeHttp2, http1Bytes, withSession } from "../../support/wire-clients.js";
+
+const REQUEST_MAX_BYTES = DEFAULT_BODY_LIMITS.requestMaxBytes;
 
 /** For thousands of cases. */
 const TIMEOUT_MS = 120_000;

@@ -5,7 +5,7 @@ import { buffer } from "node:stream/consumers";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { healthRoutes } from "../../../src/rpc/health-service.js";
 import { Health } from "../../../src/server/health.js";
-import { peerAddressOf } from "../../../src/server/peer.js";
+import { connectionAddress, connectionOf } from "../../../src/server/peer.js";
 import type { RpcHandler } from "../../../src/server/rpc-handler.js";
 import { makeGate, openRpcPort, RawConnection, type RpcPort } from "../../support/rpc-port.js";
 
@@ -177,13 +177,13 @@ describe("a client that leaves", () => {
   });
 });
 
-describe("peerAddressOf", () => {
+describe("the address of a connection", () => {
   it.each(["http1", "http2"])(
     "reads the address once for all requests of a connection (%s)",
     async (protocol) => {
       const seen: Uint8Array[] = [];
       rpc = await openRpcPort((req, res) => {
-        seen.push(peerAddressOf(req));
+        seen.push(connectionAddress(connectionOf(req)));
         res.end();
       });
       if (protocol === "http1") {
@@ -207,7 +207,7 @@ describe("peerAddressOf", () => {
     let seen: Uint8Array | undefined;
     rpc = await openRpcPort((req, res) => {
       res.on("close", () => {
-        seen = peerAddressOf(req);
+        seen = connectionAddress(connectionOf(req));
         address.open();
       });
       if ("stream" in req) {

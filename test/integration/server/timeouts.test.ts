@@ -145,3 +145,53 @@ describe("the idle time-outs", () => {
     client.socket.destroy();
   });
 });
+
+describe("the time of silence", () => {
+  const SILENCE = { ...SHORT, sessionIdleTimeoutMs: 60_000, pingAfterMs: 20, pingTimeoutMs: 20 };
+  const SETTINGS_ACK = "\0\0\0\x04\x01\0\0\0\0";
+  /** HEADERS of a POST whose body does not come, its fields from HPACK's static table (RFC 7541, appendix A). */
+  const HALF_A_REQUEST = "\0\0\x03\x01\x04\0\0\0\x01\x83\x84\x86";
+
+  it.each([
+    ["without a stream", ""],
+    ["with an open stream", HALF_A_REQUEST],
+  ])(
+    "frees the place of a session %s that broke the protocol, though Node no longer sees that its client is gone",
+    async (_name, request) => {
+      const limits = { ...SILENCE, requestTimeoutMs: 60_000, maxConnections: 1 };
+      rpc = await openRpcPort((req, res) => (req.method === "GET" ? res.end("done") : req.resume()), limits);
+      const client = await RawConnection.open(rpc.port);
+      await client.send(`${HTTP2_PREFACE}\0\0\0\x04\0\0\0\0\0${request}`);
+      await client.receives(SETTINGS_ACK);
+      // A DATA frame of 16 MiB, behind which the session is over.
+      await client.send(`\xff\xff\xff\0\0\0\0\0\x01${"a".repeat(100_000)}`);
+      await client.receives("too large frame size");
+      client.socket.resetAndDestroy();
+      await client.closed;
+      let answer = "";
+      while (answer === "") {
+        const next = await RawConnection.open(rpc.port);
+        await next.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        await next.closed;
+        answer = next.received;
+      }
+      expect(answer).toContain("done");
+    },
+  );
+
+  it("leaves a session alone whose client says nothing but answers pings", async () => {
+    rpc = await openRpcPort((_req, res) => {
+      res.writeHead(200);
+      res.write("now");
+    }, SILENCE);
+    const session = connect(rpc.url);
+    const watch = session.request();
+    await once(watch, "data");
+    for (let n = 0; n < 5; n++) {
+      await once(session, "ping");
+    }
+    expect(session.closed).toBe(false);
+    expect(watch.closed).toBe(false);
+    session.destroy();
+  });
+});

@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 import fc from "fast-check";
 import type { RpcServerLimits } from "../../../src/server/limits.js";
-import { peerAddressOf } from "../../../src/server/peer.js";
+import { connectionAddress, connectionOf } from "../../../src/server/peer.js";
 import type { RpcHandler } from "../../../src/server/rpc-handler.js";
 import { RpcServer } from "../../../src/server/rpc-server.js";
 import type { TlsCredentialsSource } from "../../../src/server/tls-acceptor.js";
@@ -50,7 +50,7 @@ class Credentials implements TlsCredentialsSource {
 }
 
 const answerPeer: RpcHandler = (request, response) => {
-  response.end(Buffer.from(peerAddressOf(request)).toString("hex"));
+  response.end(Buffer.from(connectionAddress(connectionOf(request))).toString("hex"));
 };
 
 let rpc: RpcServer | undefined;

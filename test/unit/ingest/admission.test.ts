@@ -4,10 +4,11 @@ import {
   type EventInput,
   type FieldViolation,
   InvalidEventError,
+  type RemoteIpPolicy,
 } from "../../../src/ingest/admission.js";
 import { EventIds } from "../../../src/ingest/event-id.js";
 import { formatUuid, uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
-import { encodeInet } from "../../../src/postgres/inet.js";
+import { decodeInet, encodeInet } from "../../../src/postgres/inet.js";
 import { anyPositiveUint32, anyProperty, anyUuidv7 } from "../../support/arbitraries.js";
 import { uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -188,5 +189,32 @@ describe("Admission", () => {
       ),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe("what is kept of the caller's address", () => {
+  function kept(remoteIp: RemoteIpPolicy | undefined, ...addresses: string[]): string[] {
+    const clock = new FakeClock(NOW);
+    const ids = new EventIds({ now: clock.now });
+    const admission = new Admission({ clock, ids, properties: undefined, ...(remoteIp && { remoteIp }) });
+    return addresses.map((address) => {
+      const { inet } = admission.admit(legal, address === "" ? new Uint8Array(0) : encodeInet(address));
+      return inet.length === 0 ? "" : decodeInet(inet);
+    });
+  }
+  const addresses = ["192.0.2.7", "192.0.2.7", "", "198.51.100.9", "2001:db8:1:2::3"];
+
+  it("is all of it by default, and with store", () => {
+    expect(kept(undefined, ...addresses)).toEqual(addresses);
+    expect(kept("store", ...addresses)).toEqual(addresses);
+  });
+
+  it("is its network with truncate", () => {
+    const networks = ["192.0.2.0/24", "192.0.2.0/24", "", "198.51.100.0/24", "2001:db8:1::/48"];
+    expect(kept("truncate", ...addresses)).toEqual(networks);
+  });
+
+  it("is nothing with drop", () => {
+    expect(kept("drop", ...addresses)).toEqual(addresses.map(() => ""));
   });
 });

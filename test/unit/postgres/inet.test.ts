@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { decodeInet, encodeInet, InvalidAddressError } from "../../../src/postgres/inet.js";
+import { decodeInet, encodeInet, InvalidAddressError, truncateInet } from "../../../src/postgres/inet.js";
 
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
@@ -22,6 +22,11 @@ describe("encodeInet", () => {
     expect(encodeInet("::ffff:c000:207")).toEqual(encodeInet("192.0.2.7"));
   });
 
+  it("keeps an IPv4-compatible address, which is no mapped one, as IPv6", () => {
+    expect(encodeInet("::1.2.3.4")).toEqual(encodeInet("::102:304"));
+    expect(encodeInet("::1.2.3.4%eth0")).toEqual(encodeInet("::102:304"));
+  });
+
   it("drops the zone", () => {
     expect(encodeInet("fe80::1%eth0")).toEqual(encodeInet("fe80::1"));
   });
@@ -38,6 +43,24 @@ describe("encodeInet", () => {
     "::g",
   ])("refuses %j", (text) => {
     expect(() => encodeInet(text)).toThrow(InvalidAddressError);
+  });
+});
+
+describe("truncateInet", () => {
+  it.each([
+    ["192.0.2.7", "192.0.2.0/24"],
+    ["255.255.255.255", "255.255.255.0/24"],
+    ["::ffff:192.0.2.7", "192.0.2.0/24"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"],
+    ["::1", "::/48"],
+  ])("makes a network of %s", (address, network) => {
+    expect(decodeInet(truncateInet(encodeInet(address)))).toBe(network);
+  });
+
+  it("leaves what it is given as it is", () => {
+    const inet = encodeInet("192.0.2.7");
+    truncateInet(inet);
+    expect(decodeInet(inet)).toBe("192.0.2.7");
   });
 });
 

@@ -1,0 +1,40 @@
+/** Tells the log of connections that were dropped, which come by the thousand, once in a while; it drops none. */
+import type { Logger } from "pino";
+import type { Clock } from "../clock.js";
+
+/** The log is told at most this often, in milliseconds. */
+const INTERVAL_MS = 60_000;
+
+/** What {@link DropLog} needs. */
+export interface DropLogDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly maxConnections: number;
+}
+
+/** Counts what it does not tell at once. */
+export class DropLog {
+  readonly #deps: DropLogDeps;
+  #dropped = 0;
+  /** By {@link Clock.elapsed}. */
+  #quietUntilMs = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: DropLogDeps) {
+    this.#deps = deps;
+  }
+
+  /** Notes that a connection was dropped because `maxConnections` are open. */
+  add(): void {
+    const { clock, logger, maxConnections } = this.#deps;
+    this.#dropped += 1;
+    if (clock.elapsed() < this.#quietUntilMs) {
+      return;
+    }
+    this.#quietUntilMs = clock.elapsed() + INTERVAL_MS;
+    logger.warn(
+      { maxConnections, dropped: this.#dropped },
+      "MAX_CONNECTIONS are open; closing new ones at once",
+    );
+    this.#dropped = 0;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * Whose word on a caller's address is believed: walks what proxies say of a request from the nearest one outwards,
+ * and never past one that is not trusted.
+ */
+import type { IncomingHttpHeaders } from "node:http";
+import { isIP } from "node:net";
+import { parse as parseForwarded } from "forwarded-parse";
+import proxyAddr from "proxy-addr";
+import { decodeInet, encodeInet } from "../postgres/inet.js";
+import { type CallerAddress, type Connection, connectionAddress } from "./peer.js";
+
+const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"];
+
+/** Whether this is a name of ranges, an address, or a network such as 10.0.0.0/8. */
+export function isProxyRange(text: string): boolean {
+  if (NAMED_RANGES.includes(text)) {
+    return true;
+  }
+  const [address = "", bits, ...rest] = text.split("/");
+  const bitsMax = { 0: 0, 4: 32, 6: 128 }[isIP(address)] ?? 0;
+  // A network of no bits is everybody: that is never what one trusts.
+  return (
+    bitsMax > 0 &&
+    rest.length === 0 &&
+    (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= bitsMax))
+  );
+}
+
+/** What a connection's last request with such a header was found to mean. */
+interface LastWalk {
+  readonly header: string;
+  readonly isForwarded: boolean;
+  readonly address: Uint8Array;
+}
+
+/**
+ * Makes the rule for callers behind proxies in `ranges`, each of which passes {@link isProxyRange}.
+ *
+ * A request from a trusted peer has the address that the peer says it got the request from; if that is a trusted proxy
+ * too, what that one says, and so on. X-Forwarded-For is read or, only where there is none, Forwarded (RFC 7239). What
+ * is no address ends the walk at the last proxy that was trusted.
+ */
+export function trustProxies(ranges: readonly string[]): CallerAddress {
+  const matches = proxyAddr.compile([...ranges]);
+  // Our own spelling of the address, so that no two parsers can differ over it.
+  const isTrusted = (address: Uint8Array) => address.length > 0 && matches(decodeInet(address), 0);
+  const trustedPeers = new WeakMap<NonNullable<Connection>, boolean>();
+  // A proxy often sends many requests of one caller over one connection.
+  const lastWalks = new WeakMap<NonNullable<Connection>, LastWalk>();
+
+  return (connection, headers) => {
+    const peer = connectionAddress(connection);
+    if (connection === undefined) {
+      return peer;
+    }
+    let isPeerTrusted = trustedPeers.get(connection);
+    if (isPeerTrusted === undefined) {
+      isPeerTrusted = isTrusted(peer);
+      trustedPeers.set(connection, isPeerTrusted);
+    }
+    const said = isPeerTrusted ? whatProxiesSay(headers) : undefined;
+    if (said === undefined) {
+      return peer;
+    }
+    const last = lastWalks.get(connection);
+    if (last !== undefined && last.header === said.header && last.isForwarded === said.isForwarded) {
+      return last.address;
+    }
+    const address = walk(peer, said.header, said.isForwarded ? forwardedNode : identity, isTrusted);
+    lastWalks.set(connection, { ...said, address });
+    return address;
+  };
+}
+
+function whatProxiesSay(headers: IncomingHttpHeaders): Pick<LastWalk, "header" | "isForwarded"> | undefined {
+  const forwardedFor = headers["x-forwarded-for"];
+  const header = forwardedFor ?? headers.forwarded;
+  // Node joins fields that come several times, as both of these are meant to be joined.
+  return header === undefined
+    ? undefined
+    : { header: String(header), isForwarded: forwardedFor === undefined };
+}
+
+/** The address that stands before those of trusted proxies, seen from the right of a list, where the peer wrote. */
+function walk(
+  peer: Uint8Array,
+  list: string,
+  nodeOf: (element: string) => string | undefined,
+  isTrusted: (address: Uint8Array) => boolean,
+): Uint8Array {
+  let address = peer;
+  let end = list.length;
+  while (end >= 0) {
+    // The last comma, quoted or not: what stands left of it may be anybody's, and must not decide how the rest is read.
+    const comma = end === 0 ? -1 : list.lastIndexOf(",", end - 1);
+    const next = parseNode(nodeOf(list.slice(comma + 1, end).trim()));
+    if (next === undefined) {
+      return address;
+    }
+    address = next;
+    if (!isTrusted(address)) {
+      return address;
+    }
+    end = comma;
+  }
+  return address;
+}
+
+function identity(element: string): string {
+  return element;
+}
+
+/** The `for` of an element of Forwarded. */
+function forwardedNode(element: string): string | undefined {
+  try {
+    return parseForwarded(element)[0]?.for;
+  } catch {
+    return undefined;
+  }
+}
+
+/** An IPv6 address in brackets, or else an IPv4 address; either may have a port. */
+const NODE = /^(?:\[([^[\]]+)\]|([\d.]+))(?::\d{1,5})?$/;
+
+/** The address in "192.0.2.7", "192.0.2.7:80", "2001:db8::1", "[2001:db8::1]" or "[2001:db8::1]:80". */
+function parseNode(node: string | undefined): Uint8Array | undefined {
+  if (node === undefined) {
+    return undefined;
+  }
+  if (isIP(node) !== 0) {
+    return encodeInet(node);
+  }
+  const [, ipv6 = "", ipv4 = ""] = NODE.exec(node) ?? [];
+  if (isIP(ipv6) === 6) {
+    return encodeInet(ipv6);
+  }
+  return isIP(ipv4) === 4 ? encodeInet(ipv4) : undefined;
+}

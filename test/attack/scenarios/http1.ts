@@ -1,0 +1,184 @@
+/** Attacks by HTTP/1.1, and by bytes that are no HTTP. */
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
+import { type Attack, amount, didHappen, isFull } from "../support/attack.js";
+import { Attacker, eventually, gather, leaveAll, Tally } from "../support/attacker.js";
+
+const PUSH = "/stats.v1.StatsService/Push";
+const MIB = 1024 * 1024;
+/** Longer than any time-out of the service under attack, in milliseconds. */
+const PATIENCE_MS = 15_000;
+/** How long those who only hold connections do so in the short form, in milliseconds. */
+const SHORT_HOLD_MS = 1_500;
+const DRIP_MS = 50;
+
+function head(length: number, more = ""): string {
+  return `POST ${PUSH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n${more}\r\n`;
+}
+
+/** Sends a byte now and then on each connection, until the service has closed all, or for a short while. */
+async function drip(attackers: readonly Attacker[], byteOf: (n: number) => string): Promise<void> {
+  const until = performance.now() + (isFull ? PATIENCE_MS : SHORT_HOLD_MS);
+  for (let n = 0; performance.now() < until && attackers.some(({ isOpen }) => isOpen); n++) {
+    for (const attacker of attackers) {
+      if (attacker.isOpen) {
+        attacker.socket.write(byteOf(n), "latin1");
+      }
+    }
+    await sleep(DRIP_MS);
+  }
+}
+
+const slowConnections = amount(200, 2000);
+
+/** A slow way to send `start` and then `byteOf`, on many connections. */
+async function sendSlowly(port: number, start: string, byteOf: (n: number) => string): Promise<string> {
+  const tally = new Tally();
+  const attackers = await gather(slowConnections, () => Attacker.open(port, tally));
+  await Promise.all(attackers.map((attacker) => attacker.send(start)));
+  await drip(attackers, byteOf);
+  await leaveAll(attackers);
+  if (isFull) {
+    didHappen(tally.of("408") === slowConnections, "the end of each slow request");
+  }
+  return tally.toString();
+}
+
+const slowHeaders: Attack = {
+  name: "slow headers",
+  tried: `${slowConnections} connections, a byte of a header every ${DRIP_MS} ms`,
+  run: (port) => sendSlowly(port, "POST / HTTP/1.1\r\nHost: x\r\n", (n) => "x-a: b\r\n"[n % 8] ?? "x"),
+};
+
+const slowBody: Attack = {
+  name: "slow body",
+  tried: `${slowConnections} connections, a byte of a body of 1 MiB every ${DRIP_MS} ms`,
+  run: (port) => sendSlowly(port, head(MIB), () => " "),
+};
+
+const stuckBodies = amount(200, 1000);
+
+const stuckLargeBodies: Attack = {
+  name: "large bodies that get stuck",
+  tried: `${stuckBodies} connections, each with 1 MiB but for a byte`,
+  async run(port) {
+    const tally = new Tally();
+    const attackers = await gather(stuckBodies, () => Attacker.open(port, tally));
+    const body = Buffer.alloc(MIB - 1, " ");
+    for (const attacker of attackers) {
+      await attacker.send(head(MIB));
+      await attacker.send(body);
+    }
+    await sleep(isFull ? PATIENCE_MS : SHORT_HOLD_MS);
+    await leaveAll(attackers);
+    didHappen(tally.of("429") > 0, "the refusal of a body");
+    return tally.toString();
+  },
+};
+
+const hugeHeaderRequests = amount(50, 500);
+
+const hugeHeaders: Attack = {
+  name: "huge headers",
+  tried: `${hugeHeaderRequests} requests with 1 MiB of header`,
+  async run(port) {
+    const tally = new Tally();
+    const header = `x-filler: ${"a".repeat(8000)}\r\n`.repeat(MIB / 8000);
+    for (let n = 0; n < hugeHeaderRequests; n++) {
+      const attacker = await Attacker.open(port, tally);
+      await attacker.send(head(2, header));
+      await attacker.closedWithin(PATIENCE_MS);
+      await attacker.leave();
+    }
+    didHappen(tally.of("still open") === 0, "the end of each connection");
+    return tally.toString();
+  },
+};
+
+const garbageConnections = amount(300, 3000);
+
+const garbage: Attack = {
+  name: "garbage",
+  tried: `${garbageConnections} connections with 4 KiB of random bytes, half of them behind an HTTP/2 preface`,
+  async run(port) {
+    const tally = new Tally();
+    for (let n = 0; n < garbageConnections; n += 100) {
+      const attackers = await gather(100, () => Attacker.open(port, tally));
+      for (const [i, attacker] of attackers.entries()) {
+        await attacker.send(i % 2 === 0 ? "" : "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        await attacker.send(randomBytes(4096));
+        attacker.socket.end();
+      }
+      await Promise.all(attackers.map((attacker) => attacker.closedWithin(PATIENCE_MS)));
+      await leaveAll(attackers);
+    }
+    didHappen(tally.of("still open") === 0, "the end of each connection");
+    return tally.toString();
+  },
+};
+
+const pipelined = amount(20_000, 200_000);
+
+const pipelining: Attack = {
+  name: "pipelining without reading",
+  tried: `${pipelined} requests on one connection, whose answers are not read`,
+  async run(port) {
+    const tally = new Tally();
+    const attacker = await Attacker.open(port, tally);
+    attacker.socket.pause();
+    const some = `${head(2)}{}`.repeat(100);
+    const sending = (async () => {
+      for (let sent = 0; sent < pipelined && attacker.isOpen; sent += 100) {
+        await attacker.send(some);
+      }
+    })();
+    // The service has stopped to read when nothing more goes out.
+    let before = -1;
+    for (;;) {
+      await sleep(500);
+      const gone = attacker.socket.bytesWritten - attacker.socket.writableLength;
+      if (gone === before || !attacker.isOpen) {
+        break;
+      }
+      before = gone;
+    }
+    const isHeldBack = attacker.socket.writableLength > 0;
+    attacker.socket.resume();
+    await sending;
+    await eventually(() => tally.of("400") === pipelined || !attacker.isOpen, PATIENCE_MS);
+    await attacker.leave();
+    didHappen(tally.of("400") > 0, "an answer");
+    return `${isHeldBack ? "stopped reading until its answers were read, " : ""}${tally.toString()}`;
+  },
+};
+
+const bomb = gzipSync(Buffer.alloc(64 * MIB));
+const bombs = amount(20, 200);
+
+const decompressionBombs: Attack = {
+  name: "decompression bombs",
+  tried: `${bombs} requests of 64 MiB of zeros, compressed to ${Math.round(bomb.length / 1024)} KiB`,
+  async run(port) {
+    const tally = new Tally();
+    for (let n = 0; n < bombs; n++) {
+      const attacker = await Attacker.open(port, tally);
+      await attacker.send(head(bomb.length, "Content-Encoding: gzip\r\nConnection: close\r\n"));
+      await attacker.send(bomb);
+      await attacker.closedWithin(PATIENCE_MS);
+      await attacker.leave();
+    }
+    didHappen(tally.of("429") === bombs, "the refusal of each");
+    return tally.toString();
+  },
+};
+
+export const http1Attacks: readonly Attack[] = [
+  slowHeaders,
+  slowBody,
+  stuckLargeBodies,
+  hugeHeaders,
+  garbage,
+  pipelining,
+  decompressionBombs,
+];
