@@ -1,4 +1,5 @@
 /** The settings: reads the environment, once, checks all of it, and says every fault at the same time. */
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { PROPERTY_PATTERN } from "./ingest/admission.js";
@@ -20,6 +21,7 @@ export class ConfigError extends Error {
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 const PORT_MAX = 65_535;
+const WORKERS_MAX = 256;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
 
 function wholeNumber(min: number, max: number) {
@@ -29,6 +31,19 @@ function wholeNumber(min: number, max: number) {
     .regex(/^\d{1,15}$/, rule)
     .transform(Number)
     .refine((value) => value >= min && value <= max, rule);
+}
+
+function workerCount() {
+  const rule = `must be a whole number from 1 to ${WORKERS_MAX}, or auto`;
+  return z
+    .string()
+    .regex(/^(auto|\d{1,3})$/, rule)
+    .transform((value) => (value === "auto" ? Math.min(availableParallelism(), WORKERS_MAX) : Number(value)))
+    .refine(isWorkerCount, rule);
+}
+
+function isWorkerCount(value: unknown): value is number {
+  return typeof value === "number" && value >= 1 && value <= WORKERS_MAX;
 }
 
 function isPostgresUrl(value: string): boolean {
@@ -54,6 +69,11 @@ const settings = z
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
       .describe("Port for /healthz and /readyz. 0: any free one."),
+    workers: workerCount()
+      .prefault("1")
+      .describe(
+        "Processes that take events, for more than one core; they share PORT. auto: one for each core. 1: no others.",
+      ),
     databaseUrl: z
       .string()
       .refine(isPostgresUrl, "must look like postgres://user:password@host:5432/database")
@@ -77,7 +97,9 @@ const settings = z
       .describe("Rows at which a batch is flushed before its time."),
     queueMaxBytes: wholeNumber(1, 2 ** 36)
       .prefault("67108864")
-      .describe("Memory for queued events, those in flight included, in bytes. About 80 bytes an event."),
+      .describe(
+        "Memory for queued events of all workers, those in flight included, in bytes. About 80 bytes an event.",
+      ),
     batchMaxEvents: wholeNumber(1, 100_000)
       .prefault("10000")
       .describe("Most events in one PushBatch, which may have up to 1 MiB besides."),
@@ -114,13 +136,16 @@ const settings = z
   .superRefine((config, context) => {
     const fault = (path: string, message: string) =>
       context.addIssue({ code: "custom", path: [path], message });
-    const minimum = queueMinBytes(config.flushMaxRows);
+    // Both are for the whole service, and each worker gets its share.
+    const workers = isWorkerCount(config.workers) ? config.workers : 1;
+    const given = workers === 1 ? "this FLUSH_MAX_ROWS" : `this FLUSH_MAX_ROWS and ${workers} WORKERS`;
+    const minimum = queueMinBytes(config.flushMaxRows) * workers;
     if (config.queueMaxBytes < minimum) {
-      fault("queueMaxBytes", `must be at least ${minimum} with this FLUSH_MAX_ROWS`);
+      fault("queueMaxBytes", `must be at least ${minimum} with ${given}`);
     }
-    const spoolMinimum = spoolMinBytes(config.flushMaxRows);
+    const spoolMinimum = spoolMinBytes(config.flushMaxRows) * workers;
     if (config.spoolMaxBytes !== 0 && config.spoolMaxBytes < spoolMinimum) {
-      fault("spoolMaxBytes", `must be 0, or at least ${spoolMinimum} with this FLUSH_MAX_ROWS`);
+      fault("spoolMaxBytes", `must be 0, or at least ${spoolMinimum} with ${given}`);
     }
     if (config.spoolDir === config.dataDir) {
       fault("spoolDir", "must differ from DATA_DIR; a folder in it will do");

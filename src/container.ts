@@ -22,7 +22,7 @@ import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
-import { AdminServer } from "./server/admin-server.js";
+import { type AdminRoute, AdminServer } from "./server/admin-server.js";
 import { Health } from "./server/health.js";
 import { RpcServer } from "./server/rpc-server.js";
 import { PostgresSink } from "./sink/postgres-sink.js";
@@ -43,7 +43,10 @@ export interface Cradle {
   readonly random: () => number;
   readonly stopping: AbortController;
   readonly health: Health;
-  readonly adminServer: AdminServer;
+  /** Answered at the admin port besides the probes, by path. */
+  readonly adminRoutes: Readonly<Record<string, AdminRoute>>;
+  /** undefined: in a worker, whose primary has the admin port. */
+  readonly adminServer: AdminServer | undefined;
   readonly embeddedPostgres: EmbeddedPostgres | undefined;
   readonly databaseUrl: string;
   readonly pool: Pool;
@@ -92,6 +95,7 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     health: asFunction(() => new Health())
       .singleton()
       .disposer((health) => health.close()),
+    adminRoutes: asValue({}),
     adminServer: asFunction(createAdminServer)
       .singleton()
       .disposer((server) => server.close()),
@@ -134,8 +138,8 @@ export function resolveJobs(container: AwilixContainer<Cradle>): BackgroundJob[]
     .filter((job) => job !== undefined);
 }
 
-function createAdminServer({ config, health, logger }: Cradle): AdminServer {
-  return new AdminServer({ host: config.host, port: config.adminPort, health, logger });
+function createAdminServer({ config, health, adminRoutes, logger }: Cradle): AdminServer {
+  return new AdminServer({ host: config.host, port: config.adminPort, health, routes: adminRoutes, logger });
 }
 
 function createEmbeddedPostgres({ config, logger }: Cradle): EmbeddedPostgres | undefined {

@@ -114,18 +114,23 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   /** Resolves with the first line that has this message; rejects when the process ends without it. */
-  async logged(msg: string): Promise<LogLine> {
+  logged(msg: string): Promise<LogLine> {
+    return this.loggedWhere((line) => line.msg === msg);
+  }
+
+  /** Resolves with the first line of which this is true; rejects when the process ends without it. */
+  async loggedWhere(isWanted: (line: LogLine) => boolean): Promise<LogLine> {
     let ended = false;
     void this.#ended.then(() => {
       ended = true;
     });
     for (;;) {
-      const line = this.find(msg);
+      const line = this.log.find(isWanted);
       if (line !== undefined) {
         return line;
       }
       if (ended) {
-        throw new Error(`the service ended without "${msg}":\n${JSON.stringify(this.log)}\n${this.#stderr}`);
+        throw new Error(`the service ended without the line:\n${JSON.stringify(this.log)}\n${this.#stderr}`);
       }
       await new Promise<void>((resolve) => {
         this.#watchers.add(resolve);
