@@ -8,7 +8,8 @@ import { DirectoryLock } from "../../src/files/directory-lock.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { push, pushMany } from "../support/pushes.js";
-import { type LogLine, ServiceProcess } from "../support/service-process.js";
+import { ServiceProcess } from "../support/service-process.js";
+import { linesOf, replaceWorker } from "../support/workers.js";
 
 let spoolDir: string;
 let database: TestDatabase;
@@ -41,25 +42,6 @@ async function rowIds(): Promise<string[]> {
 async function expectRowFor(acknowledged: ReadonlySet<string>): Promise<void> {
   const stored = new Set(await rowIds());
   expect([...acknowledged].filter((id) => !stored.has(id))).toEqual([]);
-}
-
-/** What a worker logged under a message, oldest first. */
-function linesOf(service: ServiceProcess, worker: number | undefined, msg: string): LogLine[] {
-  return service.log.filter((line) => line.worker === worker && line.msg === msg);
-}
-
-const STARTED = "flusher started";
-
-/** The process that is worker `worker` since its latest start. */
-function pidOf(service: ServiceProcess, worker: number): number {
-  return Number(linesOf(service, worker, STARTED).at(-1)?.pid);
-}
-
-/** Kills a worker and resolves when another takes its place. */
-async function replaceWorker(service: ServiceProcess, worker: number): Promise<void> {
-  const starts = linesOf(service, worker, STARTED).length;
-  process.kill(pidOf(service, worker), "SIGKILL");
-  await service.loggedWhere((line) => linesOf(service, worker, STARTED).indexOf(line) === starts);
 }
 
 /** The answer of the admin port, `status body`. */
