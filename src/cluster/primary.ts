@@ -104,11 +104,15 @@ export class Primary {
   }
 
   async #unlessStopping<T>(step: T): Promise<Awaited<T>> {
-    const result = await step;
+    const [outcome] = await Promise.allSettled([step]);
+    // First of all: that workers which are told to stop do not start is no failure.
     if (this.#stopped !== undefined) {
       throw new StartCancelledError();
     }
-    return result;
+    if (outcome.status === "rejected") {
+      throw outcome.reason;
+    }
+    return outcome.value;
   }
 
   async #stop(): Promise<FinalBooks> {

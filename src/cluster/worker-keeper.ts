@@ -45,7 +45,7 @@ export interface WorkerKeeperDeps {
 
 /** How a worker's life was. */
 export interface WorkerRecord {
-  /** It never died and ended with status 0. */
+  /** It never died, and ended with status 0 if it ever was ready. */
   readonly isSound: boolean;
   /** Of each of its processes that stopped in order. */
   readonly books: readonly FinalBooks[];
@@ -203,7 +203,8 @@ export class WorkerKeeper {
     this.#process = undefined;
     this.#dead = null;
     if (this.#state === "stopping") {
-      this.#isSound &&= status === 0;
+      // One that was not ready yet has promised nothing; a Ctrl-C may end it before it can ignore that.
+      this.#isSound &&= status === 0 || this.#readyAt === undefined;
       this.#end();
       return;
     }

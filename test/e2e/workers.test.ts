@@ -5,6 +5,7 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AckMode, StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { DirectoryLock } from "../../src/files/directory-lock.js";
+import { FaultProxy } from "../chaos/support/fault-proxy.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { push, pushMany } from "../support/pushes.js";
@@ -51,7 +52,7 @@ async function probe(service: ServiceProcess, path: string): Promise<string> {
 }
 
 const DURABLE = "ACK_MODE_DURABLE";
-const LOAD = { count: 8_000, connections: 32 };
+const LOAD = { count: 4_000, connections: 32 };
 
 test("connections are spread over the workers, each OK is one row, and the books add up", async () => {
   await using service = await ServiceProcess.start(settings(2));
@@ -102,8 +103,9 @@ test.each([
 test("a worker that is killed is replaced, no durable event is lost, and the exit status tells of it", async () => {
   await using service = await ServiceProcess.start(settings(2));
   let replaced = Promise.resolve();
-  const { acknowledged } = await pushMany(service.url, { ...LOAD, ack: DURABLE }, (answers) => {
-    if (answers === LOAD.count / 4) {
+  const load = { count: 2_000, connections: 32, ack: DURABLE };
+  const { acknowledged } = await pushMany(service.url, load, (answers) => {
+    if (answers === load.count / 4) {
       replaced = replaceWorker(service, 1);
     }
   });
@@ -120,19 +122,22 @@ test("a worker that is killed is replaced, no durable event is lost, and the exi
   await expectRowFor(after.acknowledged);
 });
 
-test("what a killed worker had in its spool is its successor's", async () => {
-  await using service = await ServiceProcess.start(await withoutPostgres(2));
+test("what a killed worker had in its spool is replayed by its successor", async () => {
+  const { hostname, port } = new URL(database.url);
+  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
+  proxy.set("refuse");
+  const url = Object.assign(new URL(database.url), { port: String(proxy.port) });
+  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: url.href });
   const { acknowledged } = await pushMany(service.url, { count: 100, connections: 10, ack: DURABLE });
+  expect(acknowledged.size).toBe(100);
   await replaceWorker(service, 1);
-  await service.logged("the worker takes events again");
-  await service.stop();
+  proxy.set("pass");
+  await allReplayed(service);
+
+  expect(await service.stop()).toEqual({ status: 1, signal: null });
   const [successor] = linesOf(service, 1, "stopped");
   expect(Number(successor?.recovered)).toBeGreaterThan(0);
-  expect(service.log.at(-1)).toMatchObject({ spooled: 100, missing: 0 });
-
-  await using next = await ServiceProcess.start(settings(2));
-  await allReplayed(next);
-  expect(await next.stop()).toEqual({ status: 0, signal: null });
+  expect(service.log.at(-1)).toMatchObject({ inserted: 100, spooled: 0, missing: 0 });
   expect(await rowIds()).toEqual([...acknowledged].sort());
 });
 
@@ -191,6 +196,15 @@ test("a second signal ends the workers, too, at once and with a non-zero status"
   await client.query("COMMIT");
   client.release();
   expect(ending).toEqual({ status: 143, signal: null });
+});
+
+test("a Ctrl-C while the workers are being started ends them in order", async () => {
+  await using service = ServiceProcess.spawn([], settings(2));
+  await service.loggedWhere(({ worker }) => worker !== undefined);
+  service.signalGroup("SIGINT");
+  expect(await service.ended()).toEqual({ status: 0, signal: null });
+  expect(service.find("ready")).toBeUndefined();
+  expect(service.log.filter(({ level }) => level === "fatal")).toEqual([]);
 });
 
 test("SIGHUP reaches the workers and ends none", async () => {

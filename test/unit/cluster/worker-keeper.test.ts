@@ -131,6 +131,14 @@ describe("the first start", () => {
   });
 });
 
+it("is sound when a Ctrl-C ends a worker that was not ready yet, and it was to stop anyway", async () => {
+  const started = keeper.start();
+  const stopped = keeper.stop();
+  latest().ends(null, "ended by SIGINT");
+  await expect(started).rejects.toThrow("told to stop");
+  expect(await stopped).toEqual({ isSound: true, books: [] });
+});
+
 describe("a worker that dies", () => {
   it("is forked again after a while that grows up to a bound", async () => {
     await startReady();
