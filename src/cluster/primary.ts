@@ -11,7 +11,7 @@ import type { BoundAddress } from "../server/listen.js";
 import { type FinalBooks, prepareDatabase, type ServiceAddress, StartCancelledError } from "../service.js";
 import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
 import { sumBooks } from "./books.js";
-import { type ForkWorker, WorkerKeeper } from "./worker-keeper.js";
+import { type ForkWorker, WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
 
 export interface PrimaryDeps {
   readonly config: Config;
@@ -115,12 +115,18 @@ export class Primary {
     return outcome.value;
   }
 
+  #stopWorkers(): Promise<WorkerRecord[]> {
+    return Promise.all(this.#keepers.map((keeper) => keeper.stop()));
+  }
+
   async #stop(): Promise<FinalBooks> {
     this.#cancelLook();
     this.#container.cradle.health.setNotServing("stopping");
-    // 1. The workers, each in the order of a Service; also those that are still being started.
-    const records = await Promise.all(this.#keepers.map((keeper) => keeper.stop()));
+    // 1. The workers, each in the order of a Service. First those that are being started: start() waits for them; then
+    //    those, if any, that it had come to fork in the same moment.
+    await this.#stopWorkers();
     await this.#started?.catch(() => undefined);
+    const records = await this.#stopWorkers();
     // 2. What they needed until now: SPOOL_DIR, the embedded database, the admin port.
     try {
       await this.#spoolDir?.close();
