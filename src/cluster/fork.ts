@@ -8,19 +8,12 @@ import type { ForkWorker } from "./worker-keeper.js";
 export function clusterFork(logger: Logger): ForkWorker {
   return ({ onMessage, onEnd }) => {
     const worker = cluster.fork();
-    // Its last messages are still in the channel when the process has ended.
-    let open = 2;
-    const close = () => {
-      open -= 1;
-      if (open === 0) {
-        const { exitCode, signalCode } = worker.process;
-        onEnd({
-          status: exitCode,
-          how: signalCode === null ? `exit status ${exitCode}` : `ended by ${signalCode}`,
-        });
-      }
-    };
-    worker.on("message", onMessage).once("disconnect", close).once("exit", close);
+    worker.on("message", onMessage);
+    // Comes when the process has ended and its last messages have been read. The worker's own "disconnect" may never
+    // come: not when the process dies while a connection is on its way to it.
+    worker.process.once("close", (status: number | null, signal: NodeJS.Signals | null) => {
+      onEnd({ status, how: signal === null ? `exit status ${status}` : `ended by ${signal}` });
+    });
     // Also of the connections that cluster itself hands to a worker which has just died.
     worker.on("error", (error: Error) => {
       logger.debug({ err: error }, "a message did not reach a worker");
