@@ -6,6 +6,9 @@ import type { ForkWorker } from "./worker-keeper.js";
 
 /** Forks this program with its own arguments and environment. */
 export function clusterFork(logger: Logger): ForkWorker {
+  // Each worker accepts by itself. Under round robin the primary hands connections over, and one that is on its way to
+  // a worker which dies is held by nobody then: its caller hangs.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
   return ({ onMessage, onEnd }) => {
     const worker = cluster.fork();
     worker.on("message", onMessage);
