@@ -1,4 +1,5 @@
 /** The settings: reads the environment, once, checks all of it, and says every fault at the same time. */
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
@@ -31,6 +32,7 @@ const PORT_MAX = 65_535;
 const POSTGRES_URL_EXAMPLE = "postgres://user:password@host:5432/database";
 /** An event may be a week old when it comes, and must then find its day, and itself if it came before. */
 const RETENTION_MIN_DAYS = 8;
+const WORKERS_MAX = 256;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
 
 const TRUST_PROXY_RULE =
@@ -69,6 +71,20 @@ function onOrOff() {
     .meta({ format: "on or off" });
 }
 
+function workerCount() {
+  const rule = `must be a whole number from 1 to ${WORKERS_MAX}, or auto`;
+  return z
+    .string()
+    .regex(/^(auto|\d{1,3})$/, rule)
+    .transform((value) => (value === "auto" ? Math.min(availableParallelism(), WORKERS_MAX) : Number(value)))
+    .refine(isWorkerCount, rule)
+    .meta({ format: `1 to ${WORKERS_MAX}, or auto` });
+}
+
+function isWorkerCount(value: unknown): value is number {
+  return typeof value === "number" && value >= 1 && value <= WORKERS_MAX;
+}
+
 function isPostgresUrl(value: string): boolean {
   return URL.canParse(value) && /^postgres(ql)?:$/.test(new URL(value).protocol);
 }
@@ -93,6 +109,11 @@ const settings = z
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
       .describe("Port for /healthz, /readyz, /status and /metrics. 0: any free one."),
+    workers: workerCount()
+      .prefault("1")
+      .describe(
+        "Processes that take events, for more than one core; they share PORT. auto: one for each core. 1: no others.",
+      ),
     databaseUrl: z
       .string()
       .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
@@ -120,7 +141,9 @@ const settings = z
       .describe("Rows at which a batch is flushed before its time."),
     queueMaxBytes: wholeNumber(1, 2 ** 36)
       .prefault("67108864")
-      .describe("Memory for queued events, those in flight included, in bytes. About 80 bytes an event."),
+      .describe(
+        "Memory for queued events of all workers, those in flight included, in bytes. About 80 bytes an event.",
+      ),
     batchMaxEvents: wholeNumber(1, 100_000)
       .prefault("10000")
       .describe("Most events in one PushBatch, which is bounded by REQUEST_MAX_BYTES besides."),
@@ -216,16 +239,19 @@ const settings = z
   .superRefine((config, context) => {
     const fault = (path: string, message: string) =>
       context.addIssue({ code: "custom", path: [path], message });
-    const minimum = queueMinBytes(config.flushMaxRows);
+    // Both are for the whole service, and each worker gets its share.
+    const workers = isWorkerCount(config.workers) ? config.workers : 1;
+    const given = workers === 1 ? "this FLUSH_MAX_ROWS" : `this FLUSH_MAX_ROWS and ${workers} WORKERS`;
+    const minimum = queueMinBytes(config.flushMaxRows) * workers;
     if (config.queueMaxBytes < minimum) {
-      fault("queueMaxBytes", `must be at least ${minimum} with this FLUSH_MAX_ROWS`);
+      fault("queueMaxBytes", `must be at least ${minimum} with ${given}`);
     }
     if (config.bodiesMaxBytes < 2 * config.requestMaxBytes) {
       fault("bodiesMaxBytes", "must be at least twice REQUEST_MAX_BYTES");
     }
-    const spoolMinimum = spoolMinBytes(config.flushMaxRows);
+    const spoolMinimum = spoolMinBytes(config.flushMaxRows) * workers;
     if (config.spoolMaxBytes !== 0 && config.spoolMaxBytes < spoolMinimum) {
-      fault("spoolMaxBytes", `must be 0, or at least ${spoolMinimum} with this FLUSH_MAX_ROWS`);
+      fault("spoolMaxBytes", `must be 0, or at least ${spoolMinimum} with ${given}`);
     }
     if (config.spoolDir === config.dataDir) {
       fault("spoolDir", "must differ from DATA_DIR; a folder in it will do");

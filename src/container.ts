@@ -28,7 +28,7 @@ import { Rejections } from "./rpc/rejections.js";
 import { createRoutes, createStatsMethods } from "./rpc/routes.js";
 import { createRpcDispatcher } from "./rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "./rpc/unary-method.js";
-import { AdminServer, jsonAnswer } from "./server/admin-server.js";
+import { type AdminRoute, AdminServer, jsonAnswer } from "./server/admin-server.js";
 import { allowOrigins } from "./server/cors.js";
 import { Health } from "./server/health.js";
 import { connectionsWithin, openFilesLimit } from "./server/open-files.js";
@@ -65,7 +65,10 @@ export interface Cradle {
   readonly tracing: Tracing | undefined;
   readonly health: Health;
   readonly statusBoard: StatusBoard;
-  readonly adminServer: AdminServer;
+  /** Answered at the admin port besides the probes, by path. */
+  readonly adminRoutes: Readonly<Record<string, AdminRoute>>;
+  /** undefined: in a worker, whose primary has the admin port. */
+  readonly adminServer: AdminServer | undefined;
   readonly embeddedPostgres: EmbeddedPostgres | undefined;
   readonly databaseUrl: string;
   readonly pool: Pool;
@@ -144,6 +147,7 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     statusBoard: asFunction(
       ({ health, clock }: Cradle) => new StatusBoard({ version, health, clock }),
     ).singleton(),
+    adminRoutes: asFunction(createAdminRoutes).singleton(),
     adminServer: asFunction(createAdminServer)
       .singleton()
       .disposer((server) => server.close()),
@@ -186,17 +190,15 @@ export function resolveJobs(container: AwilixContainer<Cradle>): BackgroundJob[]
     .filter((job) => job !== undefined);
 }
 
-function createAdminServer({ config, health, statusBoard, logger, metrics }: Cradle): AdminServer {
-  return new AdminServer({
-    host: config.host,
-    port: config.adminPort,
-    health,
-    logger,
-    routes: {
-      "/status": async () => jsonAnswer(await statusBoard.read()),
-      ...(metrics && { "/metrics": metricsRoute(metrics.registry) }),
-    },
-  });
+function createAdminRoutes({ statusBoard, metrics }: Cradle): Readonly<Record<string, AdminRoute>> {
+  return {
+    "/status": async () => jsonAnswer(await statusBoard.read()),
+    ...(metrics && { "/metrics": metricsRoute(metrics.registry) }),
+  };
+}
+
+function createAdminServer({ config, health, adminRoutes, logger }: Cradle): AdminServer {
+  return new AdminServer({ host: config.host, port: config.adminPort, health, routes: adminRoutes, logger });
 }
 
 function createTracing({ logger }: Cradle): Tracing | undefined {

@@ -1,5 +1,5 @@
 /** The service's life: starts its parts in order, and stops them in the order that loses nothing. */
-import type { AwilixContainer } from "awilix";
+import { type AwilixContainer, asValue } from "awilix";
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import { type Cradle, createServiceContainer, resolveJobs } from "./container.js";
@@ -7,18 +7,27 @@ import { disposeInReverse } from "./disposal.js";
 import { messageOf } from "./error-message.js";
 import type { LedgerEntry } from "./ingest/ledger.js";
 import { readTableState } from "./postgres/table-state.js";
-import { isLoopback } from "./server/exposure.js";
-import { countSpoolFiles } from "./sink/spool-recovery.js";
+import type { HealthProbes } from "./server/admin-server.js";
+import { warnIfExposed } from "./server/exposure.js";
+import { claimSpoolDir } from "./sink/spool-folders.js";
+import type { ServiceStatus } from "./status/service-status.js";
+import { shareWithPrimary } from "./telemetry/cluster-metrics.js";
 
 /** Where the service can be reached. */
 export interface ServiceAddress {
   readonly host: string;
   readonly port: number;
-  readonly adminPort: number;
+  /** undefined: in a worker, whose primary has it. */
+  readonly adminPort: number | undefined;
 }
 
-/** The books of a run, and whether they balance: each event that was accepted has ended somewhere safe. */
+/** The books of a run. */
 export interface FinalBooks extends LedgerEntry {
+  /** Left in memory. */
+  readonly queued: number;
+  /** Events that came in and are nowhere. */
+  readonly missing: number;
+  /** Each event that was accepted has ended somewhere safe. */
   readonly isBalanced: boolean;
 }
 
@@ -31,18 +40,44 @@ export class StartCancelledError extends Error {
   }
 }
 
+export interface ServiceDeps {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** One of several: the admin port and the care for SPOOL_DIR as a whole are the primary's. Default: false. */
+  readonly isWorker?: boolean;
+}
+
 /** A stats service in this process. start() once, then stop(); stop() is safe before and in the middle of start(). */
 export class Service {
   readonly #config: Config;
   readonly #logger: Logger;
+  readonly #isWorker: boolean;
   readonly #container: AwilixContainer<Cradle>;
   #started: Promise<ServiceAddress> | undefined;
   #stopped: Promise<FinalBooks> | undefined;
 
-  constructor(deps: { config: Config; logger: Logger }) {
-    this.#config = deps.config;
-    this.#logger = deps.logger;
-    this.#container = createServiceContainer(deps.config, deps.logger);
+  constructor({ config, logger, isWorker = false }: ServiceDeps) {
+    this.#config = config;
+    this.#logger = logger;
+    this.#isWorker = isWorker;
+    this.#container = createServiceContainer(config, logger);
+    if (isWorker) {
+      this.#container.register({ adminServer: asValue(undefined) });
+      const { metrics } = this.#container.cradle;
+      if (metrics !== undefined) {
+        shareWithPrimary(metrics.registry);
+      }
+    }
+  }
+
+  /** What the admin port tells. To be asked for before start(). */
+  get health(): HealthProbes {
+    return this.#container.cradle.health;
+  }
+
+  /** How things are now. Never rejects. */
+  status(): Promise<ServiceStatus> {
+    return this.#container.cradle.statusBoard.read();
   }
 
   /** Resolves when the service takes events. When it rejects, call stop() to end what was started by then. */
@@ -79,18 +114,11 @@ export class Service {
   async #start(): Promise<ServiceAddress> {
     const { adminServer, health, embeddedPostgres } = this.#container.cradle;
     await this.#unlessStopping(this.#loadCredentials());
-    const admin = await this.#unlessStopping(adminServer.listen());
+    const admin = await this.#unlessStopping(adminServer?.listen());
     await this.#unlessStopping(embeddedPostgres?.start());
     await this.#unlessStopping(this.#openSpool());
 
-    const { schema } = this.#container.cradle;
-    const outOfReach = await this.#unlessStopping(schema.prepareIfReachable());
-    if (outOfReach !== undefined) {
-      this.#logger.warn(
-        { reason: messageOf(outOfReach) },
-        "the database is out of reach; events are queued until it is back",
-      );
-    }
+    await this.#unlessStopping(prepareDatabase(this.#container.cradle));
     for (const job of resolveJobs(this.#container)) {
       job.start();
     }
@@ -102,9 +130,7 @@ export class Service {
     health.addLivenessCheck("spoolReplay", () => spoolReplay?.fault());
     const rpc = await this.#unlessStopping(rpcServer.listen());
     readiness.start();
-    const address = { host: rpc.host, port: rpc.port, adminPort: admin.port };
-    this.#logger.info(address, "ready");
-    return address;
+    return { host: rpc.host, port: rpc.port, adminPort: admin?.port };
   }
 
   /** First of all: they cost nothing to read, and there is no service with bad ones. */
@@ -112,12 +138,8 @@ export class Service {
     const { tokens, tlsCertificates } = this.#container.cradle;
     await tokens?.load();
     await tlsCertificates?.load();
-    const { host, tlsClientCaFile } = this.#config;
-    if (!isLoopback(host) && tokens === undefined && tlsClientCaFile === undefined) {
-      this.#logger.warn(
-        { host },
-        "anyone who can reach HOST may push events: set AUTH_TOKENS_FILE to ask callers for a token",
-      );
+    if (!this.#isWorker) {
+      warnIfExposed(this.#config, this.#logger);
     }
   }
 
@@ -136,17 +158,13 @@ export class Service {
   /** What an earlier run left is in the books before anything is written. */
   async #openSpool(): Promise<void> {
     const { spool, ledger } = this.#container.cradle;
+    if (!this.#isWorker) {
+      const claim = await claimSpoolDir(this.#config, this.#logger);
+      await claim?.close();
+    }
     if (spool !== undefined) {
       const { rows, setAsideRows } = await spool.open();
       ledger.recover(rows, setAsideRows);
-      return;
-    }
-    const files = await countSpoolFiles(this.#config.spoolDir);
-    if (files > 0) {
-      this.#logger.warn(
-        { files, spoolDir: this.#config.spoolDir },
-        "SPOOL_DIR holds events of an earlier run, and they stay there: SPOOL_MAX_BYTES is 0",
-      );
     }
   }
 
@@ -188,6 +206,17 @@ export class Service {
       books,
       isBalanced ? "stopped" : "stopped, but events are missing",
     );
-    return { ...ledger.read(), isBalanced };
+    return { ...books, isBalanced };
+  }
+}
+
+/** Makes the schema. A database that is out of reach is only told of: it is prepared before the first flush. */
+export async function prepareDatabase({ schema, logger }: Cradle): Promise<void> {
+  const outOfReach = await schema.prepareIfReachable();
+  if (outOfReach !== undefined) {
+    logger.warn(
+      { reason: messageOf(outOfReach) },
+      "the database is out of reach; events are queued until it is back",
+    );
   }
 }

@@ -182,7 +182,8 @@ function listen(path: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy());
     server.once("error", reject);
-    server.listen(path, () => {
+    // Exclusive: in a worker of node:cluster the primary would listen instead, and outlive the owner.
+    server.listen({ path, exclusive: true }, () => {
       // A lock is held for as long as its process has other work; it is never the reason to stay.
       server.unref();
       resolve(server);

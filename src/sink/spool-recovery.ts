@@ -24,7 +24,8 @@ export interface SpoolListing {
   readonly setAsideRows: number;
 }
 
-const SET_ASIDE = "set-aside";
+/** The folder in a spool's directory for files that cannot be replayed. */
+export const SET_ASIDE = "set-aside";
 /** The number is the Unix time in milliseconds, or one more than the last; below 9e15, so always exact. */
 const NAME_PATTERN = /^[0-8]\d{15}\.batch$/;
 const TEMPORARY_SUFFIX = ".tmp";
@@ -34,6 +35,11 @@ const BLOCK_BYTES = 4096;
 /** The name of a batch's file; names sort as their numbers do. */
 export function spoolFileName(number: number): string {
   return `${String(number).padStart(16, "0")}.batch`;
+}
+
+/** The number in the name of a batch's file; undefined for any other name. */
+export function spoolFileNumber(name: string): number | undefined {
+  return NAME_PATTERN.test(name) ? Number.parseInt(name, 10) : undefined;
 }
 
 /** The name of a batch's file, or its path, until the file is complete. */
@@ -74,8 +80,8 @@ export async function listSpool(directory: string, fs: SpoolFs, setAside: SetAsi
       isHere = !(await setAside.put(name, error, rows));
       setAsideRows += rows ?? 0;
     }
-    if (isHere && NAME_PATTERN.test(name)) {
-      lastNumber = Math.max(lastNumber, Number.parseInt(name, 10));
+    if (isHere) {
+      lastNumber = Math.max(lastNumber, spoolFileNumber(name) ?? 0);
     }
   }
   return { entries, lastNumber, setAsideRows };

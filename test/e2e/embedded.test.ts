@@ -29,18 +29,22 @@ async function storedItems(): Promise<number[]> {
   return rows.map(({ property_id }) => Number(property_id));
 }
 
-test("without DATABASE_URL the service brings its own PostgreSQL and keeps the data between runs", async () => {
-  {
+test.each(["1", "2"])(
+  "without DATABASE_URL the service, with %s workers, brings its own PostgreSQL and keeps the data between runs",
+  async (workers) => {
+    environment = { ...environment, WORKERS: workers };
+    {
+      await using service = await ServiceProcess.start(environment);
+      await push(service.url, { property: "news", section: 1, id: 1 });
+      service.signalGroup("SIGINT");
+      expect(await service.ended()).toEqual({ status: 0, signal: null });
+    }
     await using service = await ServiceProcess.start(environment);
-    await push(service.url, { property: "news", section: 1, id: 1 });
-    service.signalGroup("SIGINT");
-    expect(await service.ended()).toEqual({ status: 0, signal: null });
-  }
-  await using service = await ServiceProcess.start(environment);
-  await push(service.url, { property: "news", section: 1, id: 2, ack: "ACK_MODE_DURABLE" });
-  expect(await storedItems()).toEqual([1, 2]);
-  expect(await service.stop()).toEqual({ status: 0, signal: null });
-});
+    await push(service.url, { property: "news", section: 1, id: 2, ack: "ACK_MODE_DURABLE" });
+    expect(await storedItems()).toEqual([1, 2]);
+    expect(await service.stop()).toEqual({ status: 0, signal: null });
+  },
+);
 
 test("a killed run leaves nothing in the way of the next", async () => {
   {

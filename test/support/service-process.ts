@@ -114,18 +114,23 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   /** Resolves with the nth line that has this message; rejects when the process ends without it. */
-  async logged(msg: string, nth = 1): Promise<LogLine> {
+  logged(msg: string, nth = 1): Promise<LogLine> {
+    return this.loggedWhere((line) => line.msg === msg, nth);
+  }
+
+  /** Resolves with the nth line of which this is true; rejects when the process ends without it. */
+  async loggedWhere(isWanted: (line: LogLine) => boolean, nth = 1): Promise<LogLine> {
     let ended = false;
     void this.#ended.then(() => {
       ended = true;
     });
     for (;;) {
-      const line = this.log.filter((each) => each.msg === msg)[nth - 1];
+      const line = this.log.filter(isWanted)[nth - 1];
       if (line !== undefined) {
         return line;
       }
       if (ended) {
-        throw new Error(`the service ended without "${msg}":\n${JSON.stringify(this.log)}\n${this.#stderr}`);
+        throw new Error(`the service ended without the line:\n${JSON.stringify(this.log)}\n${this.#stderr}`);
       }
       await new Promise<void>((resolve) => {
         this.#watchers.add(resolve);

@@ -1,6 +1,8 @@
+import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { ConfigError, loadConfig, settingDocs } from "../../src/config.js";
 import { queueMinBytes } from "../../src/ingest/event-queue.js";
+import { spoolMinBytes } from "../../src/sink/spool.js";
 
 /** The lines of the message that a ConfigError has for these settings, the first aside. */
 function faultsOf(environment: Record<string, string>): string[] {
@@ -26,6 +28,7 @@ describe("loadConfig", () => {
       host: "127.0.0.1",
       port: 3000,
       adminPort: 3001,
+      workers: 1,
       databaseUrl: undefined,
       dataDir: resolve(".data"),
       embeddedPostgresPort: 54_329,
@@ -171,6 +174,31 @@ describe("loadConfig", () => {
     expect(faultsOf(settings)).toEqual([]);
     expect(faultsOf({ ...settings, BODIES_MAX_BYTES: "1999999" })).toEqual([
       "BODIES_MAX_BYTES: must be at least twice REQUEST_MAX_BYTES",
+    ]);
+  });
+
+  it("takes a number of workers, or auto for one on each core", () => {
+    expect(loadConfig({ WORKERS: "4" }).workers).toBe(4);
+    expect(loadConfig({ WORKERS: "auto" }).workers).toBe(availableParallelism());
+    for (const value of ["0", "257", "999", "-1", "1.5", "many", "AUTO"]) {
+      expect(faultsOf({ WORKERS: value })).toEqual([
+        "WORKERS: must be a whole number from 1 to 256, or auto",
+      ]);
+    }
+  });
+
+  it("asks for room for each worker, since the bounds are for all of them together", () => {
+    const queue = queueMinBytes(10_000) * 4;
+    const spool = spoolMinBytes(10_000) * 4;
+    const settings = (queueBytes: number, spoolBytes: number) => ({
+      WORKERS: "4",
+      QUEUE_MAX_BYTES: `${queueBytes}`,
+      SPOOL_MAX_BYTES: `${spoolBytes}`,
+    });
+    expect(faultsOf(settings(queue, spool))).toEqual([]);
+    expect(faultsOf(settings(queue - 1, spool - 1))).toEqual([
+      `QUEUE_MAX_BYTES: must be at least ${queue} with this FLUSH_MAX_ROWS and 4 WORKERS`,
+      `SPOOL_MAX_BYTES: must be 0, or at least ${spool} with this FLUSH_MAX_ROWS and 4 WORKERS`,
     ]);
   });
 

@@ -1,0 +1,82 @@
+/** A worker's end of the channel to its primary: hears what to do and tells how it is; it decides nothing. */
+import type { Worker } from "node:cluster";
+import type { Clock } from "../clock.js";
+import type { HealthProbes } from "../server/admin-server.js";
+import type { ServiceStatus } from "../status/service-status.js";
+import { type Assignment, readToWorker, type ToPrimary } from "./messages.js";
+
+const REPORT_MS = 1_000;
+
+/** The channel, from the worker's first moment on. */
+export class PrimaryLink {
+  readonly #worker: Worker;
+  /** Resolves with what this worker is to be; undefined: it is to stop, or the primary ended, before that was said. */
+  readonly assigned: Promise<Assignment | undefined>;
+  /** Resolves, with the reason, when the worker is to stop. */
+  readonly stopRequested: Promise<string>;
+  #readStatus: (() => Promise<ServiceStatus>) | undefined;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    // Without this Node ends a worker at once when its primary is gone, with all that is queued.
+    worker.exitedAfterDisconnect = true;
+    let assign: (assignment: Assignment | undefined) => void = () => {};
+    let requestStop: (reason: string) => void = () => {};
+    this.assigned = new Promise((resolve) => {
+      assign = resolve;
+    });
+    this.stopRequested = new Promise((resolve) => {
+      requestStop = resolve;
+    });
+    const stop = (reason: string) => {
+      assign(undefined);
+      requestStop(reason);
+    };
+    worker.on("message", (raw: unknown) => {
+      const message = readToWorker(raw);
+      if (message?.kind === "start") {
+        assign(message.assignment);
+      } else if (message?.kind === "stop") {
+        stop("the primary says so");
+      } else if (message?.kind === "ask") {
+        void this.#answer(message.request);
+      }
+    });
+    worker.on("disconnect", () => stop("the primary is gone"));
+    void this.send({ kind: "hello" });
+  }
+
+  /** Resolves when the message is in the channel, or when there is nobody any more to hear it. */
+  send(message: ToPrimary): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#worker.isConnected()) {
+        this.#worker.send(message, () => resolve());
+      } else {
+        resolve();
+      }
+    });
+  }
+
+  /** Answers the primary, from here on, when it asks how things are. `read` must not reject. */
+  tellStatus(read: () => Promise<ServiceStatus>): void {
+    this.#readStatus = read;
+  }
+
+  async #answer(request: number): Promise<void> {
+    const status = await this.#readStatus?.();
+    if (status !== undefined) {
+      await this.send({ kind: "status", request, status });
+    }
+  }
+
+  /** Tells every second how the worker is, for as long as the process runs: silence means that it hangs. */
+  reportHealth(health: HealthProbes, clock: Clock): void {
+    const [alive, ready] = [health.liveness(), health.readiness()];
+    void this.send({
+      kind: "health",
+      dead: alive.ok ? null : alive.reason,
+      unready: ready.ok ? null : ready.reason,
+    });
+    clock.schedule(REPORT_MS, () => this.reportHealth(health, clock));
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * The primary process: what the workers have in common (the database, SPOOL_DIR, the admin port) and the workers
+ * themselves; it takes no events.
+ */
+import { type AwilixContainer, asValue } from "awilix";
+import type { Logger } from "pino";
+import type { Config } from "../config.js";
+import { type Cradle, createServiceContainer } from "../container.js";
+import { disposeInReverse } from "../disposal.js";
+import { jsonAnswer } from "../server/admin-server.js";
+import { warnIfExposed } from "../server/exposure.js";
+import type { BoundAddress } from "../server/listen.js";
+import { type FinalBooks, prepareDatabase, type ServiceAddress, StartCancelledError } from "../service.js";
+import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
+import { mergeStatuses, type ServiceStatus } from "../status/service-status.js";
+import { clusterMetricsRoute } from "../telemetry/cluster-metrics.js";
+import { sumBooks } from "./books.js";
+import { type ForkWorker, WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
+
+export interface PrimaryDeps {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly fork: ForkWorker;
+}
+
+const LOOK_MS = 1_000;
+
+/** A stats service in `WORKERS` processes and this one. start() once, then stop(), as with a Service. */
+export class Primary {
+  readonly #config: Config;
+  readonly #logger: Logger;
+  readonly #fork: ForkWorker;
+  readonly #container: AwilixContainer<Cradle>;
+  #keepers: readonly WorkerKeeper[] = [];
+  #spoolDir: SpoolDirClaim | undefined;
+  #cancelLook: () => void = () => {};
+  #started: Promise<ServiceAddress> | undefined;
+  #stopped: Promise<FinalBooks> | undefined;
+
+  constructor({ config, logger, fork }: PrimaryDeps) {
+    this.#config = config;
+    this.#logger = logger;
+    this.#fork = fork;
+    this.#container = createServiceContainer(config, logger);
+    this.#container.register({
+      adminRoutes: asValue({
+        "/status": async () => jsonAnswer(await this.status()),
+        ...(config.metrics && { "/metrics": clusterMetricsRoute() }),
+      }),
+    });
+  }
+
+  /** Resolves when all workers take events. When it rejects, call stop() to end what was started by then. */
+  start(): Promise<ServiceAddress> {
+    this.#started ??= this.#start();
+    return this.#started;
+  }
+
+  /** Lets all workers drain, then ends what they wrote to. Never rejects; safe at any time and more than once. */
+  stop(): Promise<FinalBooks> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  /** How all workers are together, as far as they say. Never rejects. */
+  async status(): Promise<ServiceStatus> {
+    const { statusBoard, health } = this.#container.cradle;
+    const own = await statusBoard.read();
+    const answers = await Promise.all(this.#keepers.map((keeper) => keeper.status()));
+    const statuses = answers.filter((status) => status !== undefined);
+    return {
+      ...(statuses.length === 0 ? { ...own, processes: 0 } : mergeStatuses(statuses)),
+      uptimeMs: own.uptimeMs,
+      liveness: health.liveness(),
+      readiness: health.readiness(),
+    };
+  }
+
+  /** Passes a signal on to all workers. */
+  signalWorkers(signal: NodeJS.Signals): void {
+    for (const keeper of this.#keepers) {
+      keeper.signal(signal);
+    }
+  }
+
+  /** What is resolved here from the container ends in reverse order; all else in it is for the workers. */
+  async #start(): Promise<ServiceAddress> {
+    const { adminServer, embeddedPostgres } = this.#container.cradle;
+    warnIfExposed(this.#config, this.#logger);
+    const admin = await this.#unlessStopping(adminServer?.listen());
+    await this.#unlessStopping(embeddedPostgres?.start());
+    await this.#unlessStopping(this.#claimSpoolDir());
+    await this.#unlessStopping(prepareDatabase(this.#container.cradle));
+    // From here the workers keep the partitions.
+    await this.#unlessStopping(this.#container.cradle.partitionKeeper.close());
+    const { host, port } = await this.#unlessStopping(this.#startWorkers());
+    this.#look();
+    return { host, port, adminPort: admin?.port };
+  }
+
+  /** Held while the workers run: no other service, with however many workers, gets hold of a folder in it. */
+  async #claimSpoolDir(): Promise<void> {
+    this.#spoolDir = await claimSpoolDir(this.#config, this.#logger);
+  }
+
+  async #startWorkers(): Promise<BoundAddress> {
+    const { databaseUrl, clock, random, health } = this.#container.cradle;
+    const { workers } = this.#config;
+    this.#keepers = Array.from({ length: workers }, (_, i) => {
+      const assignment = { worker: i + 1, workers, databaseUrl };
+      const keeper = new WorkerKeeper({ assignment, fork: this.#fork, clock, random, logger: this.#logger });
+      health.addLivenessCheck(`worker ${i + 1}`, () => keeper.fault());
+      return keeper;
+    });
+    const [first] = await Promise.all(this.#keepers.map((keeper) => keeper.start()));
+    return first as BoundAddress;
+  }
+
+  /** Ready while one worker is: the port is shared, and the others' connections come to those that are there. */
+  #look(): void {
+    const { health, clock } = this.#container.cradle;
+    const reasons = this.#keepers.map((keeper) => keeper.notReadyReason());
+    if (reasons.includes(undefined)) {
+      health.setServing();
+    } else {
+      health.setNotServing(reasons.map((reason, i) => `worker ${i + 1}: ${reason}`).join("; "));
+    }
+    this.#cancelLook = clock.schedule(LOOK_MS, () => this.#look());
+  }
+
+  async #unlessStopping<T>(step: T): Promise<Awaited<T>> {
+    const [outcome] = await Promise.allSettled([step]);
+    // First of all: that workers which are told to stop do not start is no failure.
+    if (this.#stopped !== undefined) {
+      throw new StartCancelledError();
+    }
+    if (outcome.status === "rejected") {
+      throw outcome.reason;
+    }
+    return outcome.value;
+  }
+
+  #stopWorkers(): Promise<WorkerRecord[]> {
+    return Promise.all(this.#keepers.map((keeper) => keeper.stop()));
+  }
+
+  async #stop(): Promise<FinalBooks> {
+    this.#cancelLook();
+    this.#container.cradle.health.setNotServing("stopping");
+    // 1. The workers, each in the order of a Service. First those that are being started: start() waits for them; then
+    //    those, if any, that it had come to fork in the same moment.
+    await this.#stopWorkers();
+    await this.#started?.catch(() => undefined);
+    const records = await this.#stopWorkers();
+    // 2. What they needed until now: SPOOL_DIR, the embedded database, the admin port.
+    try {
+      await this.#spoolDir?.close();
+      await disposeInReverse(this.#container);
+    } catch (error) {
+      this.#logger.error({ err: error }, "not everything could be stopped in order");
+    }
+    const { isBalanced, ...sum } = sumBooks(records.flatMap(({ books }) => books));
+    const unsound = records.flatMap(({ isSound }, i) => (isSound ? [] : [i + 1]));
+    const isSound = isBalanced && unsound.length === 0;
+    this.#logger[isSound ? "info" : "error"](
+      { ...sum, workers: records.length, ...(unsound.length > 0 && { unsound }) },
+      isSound
+        ? "stopped"
+        : "stopped, but a worker died, or did not end well: events that it held may be missing",
+    );
+    return { ...sum, isBalanced: isSound };
+  }
+}

@@ -1,0 +1,46 @@
+/** Questions to one worker for its status, and their answers, which come by message; it sends nothing itself. */
+import type { Clock } from "../clock.js";
+import type { ServiceStatus } from "../status/service-status.js";
+
+/** A worker looks at its database for two seconds at most. */
+const TIMEOUT_MS = 3_000;
+
+type Resolve = (status: ServiceStatus | undefined) => void;
+
+/** The questions that have no answer yet. */
+export class StatusRequests {
+  readonly #clock: Clock;
+  readonly #open = new Map<number, Resolve>();
+  #last = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Asks by `send`; resolves with the answer, or undefined when there is none in time. */
+  ask(send: (request: number) => void): Promise<ServiceStatus | undefined> {
+    this.#last += 1;
+    const request = this.#last;
+    return new Promise((resolve) => {
+      const cancel = this.#clock.schedule(TIMEOUT_MS, () => this.answer(request, undefined));
+      this.#open.set(request, (status) => {
+        cancel();
+        resolve(status);
+      });
+      send(request);
+    });
+  }
+
+  /** The answer has come. One that nobody waits for any more is forgotten. */
+  answer(request: number, status: ServiceStatus | undefined): void {
+    this.#open.get(request)?.(status);
+    this.#open.delete(request);
+  }
+
+  /** No answer will come any more. */
+  abandon(): void {
+    for (const request of this.#open.keys()) {
+      this.answer(request, undefined);
+    }
+  }
+}

@@ -1,0 +1,277 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { AckMode, StatsService } from "../../gen/stats/v1/stats_pb.js";
+import { DirectoryLock } from "../../src/files/directory-lock.js";
+import { FaultProxy } from "../chaos/support/fault-proxy.js";
+import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import { freePort } from "../support/free-port.js";
+import { push, pushMany } from "../support/pushes.js";
+import { Scrape } from "../support/scrape.js";
+import { ServiceProcess } from "../support/service-process.js";
+import { linesOf, replaceWorker } from "../support/workers.js";
+
+let spoolDir: string;
+let database: TestDatabase;
+
+beforeEach(async () => {
+  spoolDir = await mkdtemp(join(tmpdir(), "stats-workers-"));
+  database = await createTestDatabase();
+});
+
+afterEach(async () => {
+  await database.close();
+  await rm(spoolDir, { recursive: true, force: true });
+});
+
+function settings(workers: number): Record<string, string> {
+  return { WORKERS: String(workers), DATABASE_URL: database.url, SPOOL_DIR: spoolDir };
+}
+
+/** The same, with a PostgreSQL that nobody has started. */
+async function withoutPostgres(workers: number): Promise<Record<string, string>> {
+  const url = `postgres://nobody@127.0.0.1:${await freePort()}/none`;
+  return { ...settings(workers), DATABASE_URL: url };
+}
+
+async function rowIds(): Promise<string[]> {
+  const { rows } = await database.pool.query<{ id: string }>("SELECT id FROM incoming");
+  return rows.map(({ id }) => id).sort();
+}
+
+async function expectRowFor(acknowledged: ReadonlySet<string>): Promise<void> {
+  const stored = new Set(await rowIds());
+  expect([...acknowledged].filter((id) => !stored.has(id))).toEqual([]);
+}
+
+/** The answer of the admin port, `status body`. */
+async function probe(service: ServiceProcess, path: string): Promise<string> {
+  const response = await fetch(service.adminUrl + path);
+  return `${response.status} ${(await response.text()).trimEnd()}`;
+}
+
+const DURABLE = "ACK_MODE_DURABLE";
+const LOAD = { count: 4_000, connections: 32 };
+
+test("connections are spread over the workers, each OK is one row, and the books add up", async () => {
+  await using service = await ServiceProcess.start(settings(2));
+  const { acknowledged, failed } = await pushMany(service.url, { count: 2_000, connections: 64 });
+  expect([acknowledged.size, failed.size]).toEqual([2_000, 0]);
+  expect(await service.stop()).toEqual({ status: 0, signal: null });
+
+  const accepted = [1, 2].map((worker) => Number(linesOf(service, worker, "stopped")[0]?.accepted));
+  expect(Math.min(...accepted)).toBeGreaterThan(0);
+  expect(linesOf(service, undefined, "stopped")).toEqual([
+    expect.objectContaining({ accepted: 2_000, inserted: 2_000, missing: 0, workers: 2 }),
+  ]);
+  expect(service.log.at(-1)).toMatchObject({ msg: "stopped", accepted: 2_000 });
+  expect(service.log.filter(({ msg }) => msg === "ready")).toHaveLength(1);
+  expect(await rowIds()).toEqual([...acknowledged].sort());
+});
+
+test("HTTP/1.1 and HTTP/2 share the port of the workers", async () => {
+  await using service = await ServiceProcess.start(settings(2));
+  const { acknowledged } = await pushMany(service.url, { count: 50, connections: 5, ack: DURABLE });
+  for (let connection = 1; connection <= 4; connection++) {
+    const sessionManager = new Http2SessionManager(service.url);
+    const stats = createClient(StatsService, createGrpcTransport({ baseUrl: service.url, sessionManager }));
+    await stats.push({ property: "news", section: 1, id: connection, ack: AckMode.DURABLE });
+    sessionManager.abort();
+  }
+  expect(acknowledged.size).toBe(50);
+  expect(await rowIds()).toHaveLength(54);
+  expect(await service.stop()).toEqual({ status: 0, signal: null });
+});
+
+test.each([
+  ["SIGTERM to the primary", (service: ServiceProcess) => service.signal("SIGTERM")],
+  ["SIGTERM to all processes", (service: ServiceProcess) => service.signalGroup("SIGTERM")],
+  ["the Ctrl-C of a terminal", (service: ServiceProcess) => service.signalGroup("SIGINT")],
+])("%s in the middle of the load loses no acknowledged event", async (_, interrupt) => {
+  await using service = await ServiceProcess.start(settings(2));
+  const { acknowledged, failed } = await pushMany(service.url, LOAD, (answers) => {
+    if (answers === LOAD.count / 2) {
+      interrupt(service);
+    }
+  });
+  expect(await service.ended()).toEqual({ status: 0, signal: null });
+  expect(failed.size).toBeGreaterThan(0);
+  await expectRowFor(acknowledged);
+});
+
+test("a worker that is killed is replaced, no durable event is lost, and the exit status tells of it", async () => {
+  await using service = await ServiceProcess.start(settings(2));
+  let replaced = Promise.resolve();
+  const load = { count: 2_000, connections: 32, ack: DURABLE };
+  const { acknowledged } = await pushMany(service.url, load, (answers) => {
+    if (answers === load.count / 4) {
+      replaced = replaceWorker(service, 1);
+    }
+  });
+  await replaced;
+  expect(await service.logged("the worker takes events again")).toMatchObject({ worker: 1 });
+  expect(await probe(service, "/healthz")).toBe("200 ok");
+  const after = await pushMany(service.url, { count: 100, connections: 4 });
+  expect(after.failed.size).toBe(0);
+
+  expect(await service.stop()).toEqual({ status: 1, signal: null });
+  expect(linesOf(service, 1, "stopped")).toHaveLength(1);
+  expect(service.log.at(-1)).toMatchObject({ level: "error", unsound: [1] });
+  await expectRowFor(acknowledged);
+  await expectRowFor(after.acknowledged);
+});
+
+test("what a killed worker had in its spool is replayed by its successor", async () => {
+  const { hostname, port } = new URL(database.url);
+  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
+  proxy.set("refuse");
+  const url = Object.assign(new URL(database.url), { port: String(proxy.port) });
+  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: url.href });
+  const { acknowledged } = await pushMany(service.url, { count: 100, connections: 10, ack: DURABLE });
+  expect(acknowledged.size).toBe(100);
+  await replaceWorker(service, 1);
+  proxy.set("pass");
+  await allReplayed(service);
+
+  expect(await service.stop()).toEqual({ status: 1, signal: null });
+  const [successor] = linesOf(service, 1, "stopped");
+  expect(Number(successor?.recovered)).toBeGreaterThan(0);
+  expect(service.log.at(-1)).toMatchObject({ inserted: 100, spooled: 0, missing: 0 });
+  expect(await rowIds()).toEqual([...acknowledged].sort());
+});
+
+/** Resolves when no batch is left in any folder. */
+async function allReplayed(service: ServiceProcess): Promise<void> {
+  while ((await batchFiles()).length > 0) {
+    await probe(service, "/healthz");
+  }
+}
+
+async function batchFiles(): Promise<string[]> {
+  const paths = await readdir(spoolDir, { recursive: true });
+  return paths.filter((path) => path.endsWith(".batch"));
+}
+
+test.each([
+  [4, 2],
+  [4, 1],
+  [1, 4],
+])("what %i workers left in the spool is replayed by %i", async (before, after) => {
+  await using first = await ServiceProcess.start(await withoutPostgres(before));
+  const { acknowledged } = await pushMany(first.url, { count: 100, connections: 12, ack: DURABLE });
+  expect(acknowledged.size).toBe(100);
+  expect(await first.stop()).toEqual({ status: 0, signal: null });
+  expect(await batchFiles()).not.toEqual([]);
+
+  await using second = await ServiceProcess.start(settings(after));
+  await allReplayed(second);
+  expect(await second.stop()).toEqual({ status: 0, signal: null });
+  expect(second.log.at(-1)).toMatchObject({ recovered: 100, inserted: 100, spooled: 0, missing: 0 });
+  expect(await rowIds()).toEqual([...acknowledged].sort());
+});
+
+test("workers whose primary is killed write what they hold, and end", async () => {
+  await using service = await ServiceProcess.start({ ...settings(2), FLUSH_INTERVAL_MS: "60000" });
+  const { acknowledged } = await pushMany(service.url, { count: 200, connections: 8 });
+  expect(acknowledged.size).toBe(200);
+  // Resolves when no process is left that could write to the log.
+  expect(await service.stop("SIGKILL")).toMatchObject({ signal: "SIGKILL" });
+  for (const worker of [1, 2]) {
+    expect(linesOf(service, worker, "stopped")).toHaveLength(1);
+  }
+  expect(await rowIds()).toEqual([...acknowledged].sort());
+});
+
+test("a second signal ends the workers, too, at once and with a non-zero status", async () => {
+  await using service = await ServiceProcess.start({ ...settings(2), SPOOL_MAX_BYTES: "0" });
+  const client = await database.pool.connect();
+  await client.query("BEGIN; LOCK TABLE incoming IN ACCESS EXCLUSIVE MODE");
+  await push(service.url, { property: "news", section: 1, id: 1 });
+  service.signal("SIGTERM");
+  await service.logged("flusher: cancel received, draining");
+  const again = setInterval(() => service.signal("SIGTERM"), 100);
+  const ending = await service.ended();
+  clearInterval(again);
+  await client.query("COMMIT");
+  client.release();
+  expect(ending).toEqual({ status: 143, signal: null });
+});
+
+test("a Ctrl-C while the workers are being started ends them in order", async () => {
+  await using service = ServiceProcess.spawn([], settings(2));
+  await service.loggedWhere(({ worker }) => worker !== undefined);
+  service.signalGroup("SIGINT");
+  expect(await service.ended()).toEqual({ status: 0, signal: null });
+  expect(service.find("ready")).toBeUndefined();
+  expect(service.log.filter(({ level }) => level === "fatal")).toEqual([]);
+});
+
+test("SIGHUP reaches the workers and ends none", async () => {
+  await using service = await ServiceProcess.start(settings(2));
+  service.signalGroup("SIGHUP");
+  const { failed } = await pushMany(service.url, { count: 50, connections: 8 });
+  expect(failed.size).toBe(0);
+  expect(await service.stop()).toEqual({ status: 0, signal: null });
+});
+
+test.each([
+  [
+    "a port that is in use",
+    async (inUse: ServiceProcess) => ({ PORT: String(inUse.port) }),
+    /^PORT: port \d+ on 127\.0\.0\.1 is in use/,
+  ],
+  ["a SPOOL_DIR of another service", async () => ({ SPOOL_DIR: spoolDir }), /^SPOOL_DIR: .* is in use/],
+])("%s ends the start of all workers with one line", async (_, faulty, line) => {
+  await using running = await ServiceProcess.start(settings(1));
+  const spool = { SPOOL_DIR: join(spoolDir, "other") };
+  await using service = ServiceProcess.spawn([], { ...settings(2), ...spool, ...(await faulty(running)) });
+  expect(await service.ended()).toEqual({ status: 1, signal: null });
+  const fatal = service.log.filter(({ level }) => level === "fatal");
+  expect(fatal).toEqual([expect.objectContaining({ reason: expect.stringMatching(line) })]);
+  expect(await running.stop()).toEqual({ status: 0, signal: null });
+});
+
+test("a spool of one worker that is in use ends the start with one line", async () => {
+  await using _lock = await DirectoryLock.acquire(join(spoolDir, "worker-2"));
+  await using service = ServiceProcess.spawn([], settings(2));
+  expect(await service.ended()).toEqual({ status: 1, signal: null });
+  const fatal = service.log.filter(({ level }) => level === "fatal");
+  expect(fatal).toEqual([
+    expect.objectContaining({ reason: expect.stringMatching(/^SPOOL_DIR: .*worker-2 is in use/) }),
+  ]);
+});
+
+test("the admin port is the primary's: ready while one worker is, not alive when one keeps dying", async () => {
+  await using service = await ServiceProcess.start({ ...settings(2), LAME_DUCK_MS: "2000" });
+  expect(await probe(service, "/healthz")).toBe("200 ok");
+  expect(await probe(service, "/readyz")).toBe("200 ok");
+  for (let death = 1; death <= 3; death++) {
+    await replaceWorker(service, 2);
+  }
+  expect(await probe(service, "/healthz")).toMatch(/^503 worker 2: it keeps dying, 3 times in a row/);
+  expect(await probe(service, "/readyz")).toBe("200 ok");
+  service.signal("SIGTERM");
+  await service.loggedWhere(({ signal }) => signal === "SIGTERM");
+  expect(await probe(service, "/readyz")).toBe("503 stopping");
+  expect(await service.ended()).toEqual({ status: 1, signal: null });
+});
+
+test("status and metrics at the admin port are those of all workers together", async () => {
+  await using service = await ServiceProcess.start(settings(2));
+  const { acknowledged } = await pushMany(service.url, { count: 400, connections: 32, ack: DURABLE });
+  const response = await fetch(`${service.adminUrl}/status`);
+  expect(await response.json()).toMatchObject({
+    processes: 2,
+    liveness: { ok: true },
+    readiness: { ok: true },
+    events: { accepted: acknowledged.size, inserted: acknowledged.size },
+    queue: { rows: 0 },
+    database: { ok: true },
+  });
+  const scrape = await Scrape.of(service.adminUrl);
+  expect(scrape.sum("stats_events_accepted_total")).toBe(acknowledged.size);
+  expect(scrape.missing).toBe(0);
+  expect(await service.stop()).toEqual({ status: 0, signal: null });
+});

@@ -1,0 +1,130 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { DirectoryLock } from "../../../src/files/directory-lock.js";
+import { SpoolOpenError } from "../../../src/sink/spool.js";
+import { claimSpoolDir } from "../../../src/sink/spool-folders.js";
+
+const logger = pino({ level: "silent" });
+
+let spoolDir: string;
+
+beforeEach(async () => {
+  spoolDir = await mkdtemp(join(tmpdir(), "stats-spool-"));
+});
+
+afterEach(async () => {
+  await rm(spoolDir, { recursive: true, force: true });
+});
+
+/** Puts a file into a folder of SPOOL_DIR; its content tells it from others. */
+async function put(path: string): Promise<void> {
+  await mkdir(join(spoolDir, path, ".."), { recursive: true });
+  await writeFile(join(spoolDir, path), path);
+}
+
+function batch(number: number): string {
+  return `${String(number).padStart(16, "0")}.batch`;
+}
+
+/** What the next run with so many workers finds: path by content, locks aside. */
+async function gather(workers: number): Promise<Record<string, string>> {
+  const claim = await claimSpoolDir({ spoolDir, spoolMaxBytes: 1, workers }, logger);
+  await claim?.close();
+  return await filesByContent();
+}
+
+async function filesByContent(): Promise<Record<string, string>> {
+  const entries = await readdir(spoolDir, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const found = paths.map(
+    async (path) => [await readFile(path, "utf8"), path.slice(spoolDir.length + 1)] as const,
+  );
+  return Object.fromEntries(await Promise.all(found));
+}
+
+describe("claimSpoolDir", () => {
+  it("deals what a lone process left to the workers by turns, oldest first", async () => {
+    for (const number of [1, 2, 3]) {
+      await put(batch(number));
+    }
+    expect(await gather(2)).toEqual({
+      [batch(1)]: join("worker-1", batch(1)),
+      [batch(2)]: join("worker-2", batch(2)),
+      [batch(3)]: join("worker-1", batch(3)),
+    });
+  });
+
+  it("gives a lone process what workers left", async () => {
+    await put(`worker-1/${batch(1)}`);
+    await put(`worker-12/${batch(2)}`);
+    expect(await gather(1)).toEqual({
+      [`worker-1/${batch(1)}`]: batch(1),
+      [`worker-12/${batch(2)}`]: batch(2),
+    });
+  });
+
+  it("gives workers what those left that there are no more, and leaves their own where it is", async () => {
+    await put(`worker-1/${batch(5)}`);
+    await put(`worker-3/${batch(6)}`);
+    await put(`worker-4/${batch(7)}`);
+    expect(await gather(2)).toEqual({
+      [`worker-1/${batch(5)}`]: join("worker-1", batch(5)),
+      [`worker-3/${batch(6)}`]: join("worker-1", batch(6)),
+      [`worker-4/${batch(7)}`]: join("worker-2", batch(7)),
+    });
+  });
+
+  it("puts no file in the place of another", async () => {
+    await put(batch(1));
+    await put(batch(2));
+    await put(`worker-1/${batch(1)}`);
+    await put(`worker-2/${batch(1)}`);
+    await put(`worker-1/set-aside/torn`);
+    await put(`worker-2/set-aside/torn`);
+    await put(`worker-2/set-aside/torn.1`);
+    const files = await gather(1);
+    expect(Object.keys(files)).toHaveLength(7);
+    expect(new Set(Object.values(files)).size).toBe(7);
+    expect(await readdir(spoolDir)).toEqual(expect.arrayContaining([1, 2, 3, 4].map(batch)));
+  });
+
+  it("takes what was set aside along, so that it goes on to be told of", async () => {
+    await put("set-aside/torn");
+    expect(await gather(2)).toEqual({ "set-aside/torn": join("worker-1", "set-aside", "torn") });
+  });
+
+  it("leaves alone what is no batch and what is no worker's folder", async () => {
+    await put("notes.txt");
+    await put(`backup/${batch(1)}`);
+    await put(`worker-x/${batch(2)}`);
+    expect(await gather(2)).toEqual({
+      "notes.txt": "notes.txt",
+      [`backup/${batch(1)}`]: join("backup", batch(1)),
+      [`worker-x/${batch(2)}`]: join("worker-x", batch(2)),
+    });
+  });
+
+  it("takes nothing out of a folder that is still in use", async () => {
+    await put(`worker-3/${batch(1)}`);
+    await using _lock = await DirectoryLock.acquire(join(spoolDir, "worker-3"));
+    await expect(gather(2)).rejects.toThrow(/^SPOOL_DIR: .*worker-3 is in use by another service/);
+    expect(await readdir(join(spoolDir, "worker-3"))).toContain(batch(1));
+  });
+
+  it("is refused while another service has the directory, however many workers that has", async () => {
+    const claim = await claimSpoolDir({ spoolDir, spoolMaxBytes: 1, workers: 2 }, logger);
+    for (const workers of [1, 2, 3]) {
+      await expect(gather(workers)).rejects.toBeInstanceOf(SpoolOpenError);
+    }
+    await claim?.close();
+    await gather(1);
+  });
+
+  it("claims and moves nothing when there is to be no spool", async () => {
+    await put(`worker-3/${batch(1)}`);
+    expect(await claimSpoolDir({ spoolDir, spoolMaxBytes: 0, workers: 1 }, logger)).toBeUndefined();
+    expect(await filesByContent()).toEqual({ [`worker-3/${batch(1)}`]: join("worker-3", batch(1)) });
+  });
+});
