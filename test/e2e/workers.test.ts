@@ -1,4 +1,5 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
@@ -11,6 +12,7 @@ import { freePort } from "../support/free-port.js";
 import { push, pushMany } from "../support/pushes.js";
 import { Scrape } from "../support/scrape.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { newToken, TestTokenFile } from "../support/tokens.js";
 import { linesOf, replaceWorker } from "../support/workers.js";
 
 let spoolDir: string;
@@ -208,11 +210,20 @@ test("a Ctrl-C while the workers are being started ends them in order", async ()
   expect(service.log.filter(({ level }) => level === "fatal")).toEqual([]);
 });
 
-test("SIGHUP reaches the workers and ends none", async () => {
-  await using service = await ServiceProcess.start(settings(2));
+test("SIGHUP lets each worker read the tokens again, and ends none", async () => {
+  const [before, after] = [newToken(), newToken()];
+  await using file = await TestTokenFile.create(before);
+  await using service = await ServiceProcess.start({ ...settings(2), AUTH_TOKENS_FILE: file.path });
+  await file.hold(after);
   service.signalGroup("SIGHUP");
-  const { failed } = await pushMany(service.url, { count: 50, connections: 8 });
-  expect(failed.size).toBe(0);
+  const eachWorkerAgain = 4;
+  await service.logged("tokens loaded", eachWorkerAgain);
+  const headers = { authorization: `Bearer ${after.text}` };
+  const event = { property: "news", section: 1, id: 1 };
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, () => push(service.url, event, new Agent(), headers)),
+  );
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
   expect(await service.stop()).toEqual({ status: 0, signal: null });
 });
 
