@@ -14,8 +14,8 @@ const withPostgres = {
 
 /** @type {import("jest").Config} */
 export default {
-  // Each worker keeps its share of the server's connections busy; more than this only makes tests wait.
-  maxWorkers: 2,
+  // Most tests wait for processes, so three keep two cores busy; each also takes its share of the server's connections.
+  maxWorkers: 3,
   // A test that makes a cluster of its own, or waits for one to recover, takes seconds.
   testTimeout: 30_000,
   projects: [

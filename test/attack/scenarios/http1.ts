@@ -71,6 +71,7 @@ const stuckLargeBodies: Attack = {
       await attacker.send(body);
     }
     await sleep(isFull ? PATIENCE_MS : SHORT_HOLD_MS);
+    await eventually(() => tally.of("429") > 0, PATIENCE_MS);
     await leaveAll(attackers);
     didHappen(tally.of("429") > 0, "the refusal of a body");
     return tally.toString();

@@ -32,12 +32,19 @@ const HALF_A_MESSAGE = Buffer.concat([Buffer.from([0, 0, 0, 0, 200]), Buffer.all
 /** Fewer than a session may have. */
 const STREAMS_OF_A_SESSION = 100;
 
+interface FloodOptions {
+  /** Default: false. */
+  readonly readsNothing?: boolean;
+  /** What is to be seen before the attacker leaves, however busy the machine. Default: half a second is enough. */
+  readonly until?: (tally: Tally) => boolean;
+}
+
 /** Sends what `bytesOf` makes of each n up to `count`, on as many sessions as the service makes necessary. */
 async function flood(
   port: number,
   count: number,
   bytesOf: (n: number) => Buffer,
-  { readsNothing = false } = {},
+  { readsNothing = false, until }: FloodOptions = {},
 ): Promise<Tally> {
   const tally = new Tally();
   let attacker: Attacker | undefined;
@@ -57,7 +64,11 @@ async function flood(
   }
   attacker?.socket.resume();
   await attacker?.send(frame(PING, 0, 0, Buffer.alloc(8)));
-  await attacker?.closedWithin(500);
+  if (until === undefined) {
+    await attacker?.closedWithin(500);
+  } else {
+    await eventually(() => until(tally), PATIENCE_MS);
+  }
   await attacker?.leave();
   return tally;
 }
@@ -72,13 +83,14 @@ const rapidReset: Attack = {
   name: "rapid reset (CVE-2023-44487)",
   tried: `${resets} calls that are reset at once`,
   async run(port) {
-    const tally = await flood(port, resets, (n) =>
+    const hasEnded = (tally: Tally) => tally.of("GOAWAY 2") + tally.of("GOAWAY 11") > 0;
+    const callAndReset = (n: number) =>
       Buffer.concat([
         callHeaders(streamId(n), PUSH, "application/grpc"),
         frame(RST_STREAM, 0, streamId(n), uint32(CANCEL)),
-      ]),
-    );
-    didHappen(tally.of("GOAWAY 2") + tally.of("GOAWAY 11") > 0, "a GOAWAY");
+      ]);
+    const tally = await flood(port, resets, callAndReset, { until: hasEnded });
+    didHappen(hasEnded(tally), "a GOAWAY");
     return tally.toString();
   },
 };
@@ -111,7 +123,7 @@ const oversizedFrames: Attack = {
       await attacker.send(callHeaders(1, PUSH, "application/grpc"));
       await attacker.send(frame(DATA, 0, 1, Buffer.alloc(64 * 1024), 2 ** 24 - 1));
     }
-    await eventually(() => tally.of("GOAWAY 6") === oversized, 1_000);
+    await eventually(() => tally.of("GOAWAY 6") === oversized, PATIENCE_MS);
     await leaveAll(attackers);
     didHappen(tally.of("GOAWAY 6") > 0, "the end of each session");
     return tally.toString();
@@ -285,8 +297,10 @@ const tooManyStreams: Attack = {
   name: "more streams than are allowed",
   tried: `${tooMany} calls on one session, all left open`,
   async run(port) {
-    const tally = await flood(port, tooMany, (n) => callHeaders(streamId(n), PUSH, "application/grpc"));
-    didHappen(tally.of("RST_STREAM 7") > 0, "the refusal of a stream");
+    const hasRefused = (tally: Tally) => tally.of("RST_STREAM 7") > 0;
+    const call = (n: number) => callHeaders(streamId(n), PUSH, "application/grpc");
+    const tally = await flood(port, tooMany, call, { until: hasRefused });
+    didHappen(hasRefused(tally), "the refusal of a stream");
     return tally.toString();
   },
 };
