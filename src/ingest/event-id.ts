@@ -13,8 +13,9 @@ const CLOCK_SET_MS = 10_000;
 const COUNTER_SEED_BITS = 25;
 const COUNTER_MAX = 2 ** 26 - 1;
 const TAIL_BYTES = 6;
-const POOL_IDS = 1024;
 const SEED_BYTES = 4;
+/** Random bytes are asked for this many at a time. */
+const POOL_BYTES = 8 * 1024;
 
 /**
  * Makes UUIDv7s that ascend within the process, without an allocation for each.
@@ -27,9 +28,8 @@ const SEED_BYTES = 4;
 export class EventIds {
   readonly #now: () => number;
   readonly #fillRandom: FillRandom;
-  readonly #pool = new Uint8Array(POOL_IDS * TAIL_BYTES);
-  readonly #seed = new Uint8Array(SEED_BYTES);
-  #poolOffset = this.#pool.length;
+  readonly #pool = new Uint8Array(POOL_BYTES);
+  #poolOffset = POOL_BYTES;
   #timeMs = 0;
   #counter = 0;
 
@@ -42,10 +42,7 @@ export class EventIds {
   /** Writes the next id, 16 bytes, to the start of `target`. */
   next(target: Uint8Array): void {
     this.#advance(this.#now());
-    if (this.#poolOffset === this.#pool.length) {
-      this.#fillRandom(this.#pool);
-      this.#poolOffset = 0;
-    }
+    const tail = this.#takeRandom(TAIL_BYTES);
     const timeHigh = (this.#timeMs / 2 ** 32) >>> 0;
     const timeLow = this.#timeMs >>> 0;
     const counter = this.#counter;
@@ -60,9 +57,8 @@ export class EventIds {
     target[8] = 0x80 | ((counter >>> 8) & 0x3f);
     target[9] = counter;
     for (let i = 0; i < TAIL_BYTES; i++) {
-      target[10 + i] = this.#pool[this.#poolOffset + i] as number;
+      target[10 + i] = this.#pool[tail + i] as number;
     }
-    this.#poolOffset += TAIL_BYTES;
   }
 
   #advance(nowMs: number): void {
@@ -78,11 +74,23 @@ export class EventIds {
   }
 
   #reseed(): void {
-    this.#fillRandom(this.#seed);
-    const seed = this.#seed;
-    const word =
-      (((seed[0] as number) << 24) | ((seed[1] as number) << 16) | ((seed[2] as number) << 8)) >>> 0;
-    this.#counter = (word | (seed[3] as number)) >>> (32 - COUNTER_SEED_BITS);
+    const seed = this.#takeRandom(SEED_BYTES);
+    let word = 0;
+    for (let i = 0; i < SEED_BYTES; i++) {
+      word = (word << 8) | (this.#pool[seed + i] as number);
+    }
+    this.#counter = word >>> (32 - COUNTER_SEED_BITS);
+  }
+
+  /** Where in the pool that many bytes are that nothing else gets. */
+  #takeRandom(bytes: number): number {
+    if (this.#poolOffset + bytes > POOL_BYTES) {
+      this.#fillRandom(this.#pool);
+      this.#poolOffset = 0;
+    }
+    const offset = this.#poolOffset;
+    this.#poolOffset += bytes;
+    return offset;
   }
 }
 

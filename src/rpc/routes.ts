@@ -7,6 +7,7 @@ import { type HealthSource, healthRoutes } from "./health-service.js";
 import { createPushHandler, type PushHandlerDeps } from "./push.js";
 import { createPushBatchHandler, type PushBatchHandlerDeps } from "./push-batch.js";
 import { decodePushBatch } from "./push-batch-decoder.js";
+import { decodePushJson } from "./push-json-decoder.js";
 import { reflectionRoutes } from "./reflection-service.js";
 import {
   intercept,
@@ -25,8 +26,8 @@ export type StatsMethodsDeps = PushHandlerDeps &
 /** The methods of the API itself; they are on both lanes. */
 export function createStatsMethods(deps: StatsMethodsDeps): UnaryMethod[] {
   return [
-    unaryMethod(StatsService.method.push, createPushHandler(deps)),
-    unaryMethod(StatsService.method.pushBatch, createPushBatchHandler(deps), decodePushBatch),
+    unaryMethod(StatsService.method.push, createPushHandler(deps), { json: decodePushJson }),
+    unaryMethod(StatsService.method.pushBatch, createPushBatchHandler(deps), { proto: decodePushBatch }),
   ].map((method) => intercept(method, deps.interceptors));
 }
 

@@ -30,19 +30,27 @@ export type UnaryHandler<M extends DescMethodUnary> = (
 ) => MessageInitShape<M["output"]> | Promise<MessageInitShape<M["output"]>>;
 
 /**
- * Reads a request from protobuf's binary format. Gives the message that protobuf-es gives, unknown fields aside, or
- * undefined: then it is for protobuf-es to read.
+ * Reads a request in one format. Gives the message that protobuf-es gives, unknown fields aside, or undefined: then it
+ * is for protobuf-es to read.
  */
-export type BinaryDecoder<M extends DescMethodUnary> = (
+export type RequestDecoder<M extends DescMethodUnary> = (
   bytes: Buffer,
 ) => MessageShape<M["input"]> | undefined;
+
+/** How messages are written: protobuf's binary format or its JSON. */
+export type MessageFormat = "proto" | "json";
+
+/** The decoders that a method has of its own, for requests that generic code takes long to read. */
+export type RequestDecoders<M extends DescMethodUnary> = Readonly<
+  Partial<Record<MessageFormat, RequestDecoder<M>>>
+>;
 
 /** A method with its handler; serves both lanes. */
 export interface UnaryMethod {
   readonly desc: DescMethodUnary;
   readonly handle: UnaryHandler<DescMethodUnary>;
-  /** For large messages, which protobuf-es takes long to read; asked first by the fast lane. Default: none. */
-  readonly decodeBinary?: BinaryDecoder<DescMethodUnary> | undefined;
+  /** Asked first by the fast lane. */
+  readonly decoders: RequestDecoders<DescMethodUnary>;
 }
 
 /**
@@ -60,13 +68,13 @@ export function intercept(method: UnaryMethod, interceptors: readonly UnaryInter
   return { ...method, handle };
 }
 
-/** Pairs a method with a handler, and a decoder, of its types. */
+/** Pairs a method with a handler, and decoders, of its types. */
 export function unaryMethod<M extends DescMethodUnary>(
   desc: M,
   handle: UnaryHandler<M>,
-  decodeBinary?: BinaryDecoder<M>,
+  decoders: RequestDecoders<M> = {},
 ): UnaryMethod {
-  return { desc, handle: handle as UnaryHandler<DescMethodUnary>, decodeBinary };
+  return { desc, handle: handle as UnaryHandler<DescMethodUnary>, decoders };
 }
 
 /** Adds a method to connect's router, which is the stock lane. */

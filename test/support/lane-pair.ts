@@ -9,6 +9,7 @@ import { IntakeClosedError, QueueFullError } from "../../src/ingest/flusher.js";
 import { BodyLimits } from "../../src/rpc/body-limits.js";
 import { createFastLane } from "../../src/rpc/fast-lane/fast-lane.js";
 import { createPushHandler, type EventIntake } from "../../src/rpc/push.js";
+import { decodePushJson } from "../../src/rpc/push-json-decoder.js";
 import { createRpcDispatcher } from "../../src/rpc/rpc-dispatcher.js";
 import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "../../src/rpc/unary-method.js";
 import type { RpcServerLimits } from "../../src/server/limits.js";
@@ -79,7 +80,9 @@ export class FatefulIntake implements EventIntake {
 export function pushMethod(flusher: EventIntake): UnaryMethod {
   const clock = new FakeClock();
   const admission = new Admission({ clock, ids: new EventIds({ now: clock.now }), properties: undefined });
-  return unaryMethod(StatsService.method.push, createPushHandler({ admission, flusher }));
+  return unaryMethod(StatsService.method.push, createPushHandler({ admission, flusher }), {
+    json: decodePushJson,
+  });
 }
 
 const { SERVING } = HealthCheckResponse_ServingStatus;

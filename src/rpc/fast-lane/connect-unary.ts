@@ -2,9 +2,10 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { PROTOCOL_OPTIONS } from "../protocol-options.js";
+import type { MessageFormat } from "../unary-method.js";
 import type { AnswerHeaders, Exchange } from "./exchange.js";
 import type { LaneCall } from "./lane-call.js";
-import type { CallOutcome, LaneMethod, MessageFormat } from "./lane-method.js";
+import type { CallOutcome, LaneMethod } from "./lane-method.js";
 import type { BodyReader, RequestBody } from "./request-body.js";
 import { chooseCompression, isWorthCompressing } from "./response-compression.js";
 

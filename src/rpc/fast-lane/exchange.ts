@@ -32,6 +32,19 @@ export interface Exchange {
 /** Bodies up to this many bytes are written in one piece with the header: two writes cost more than the copy. */
 const ONE_PIECE_MAX_BYTES = 4096;
 
+/** The body of the last small answer, and the same as text: an answer without fields is the same bytes each time. */
+let lastBody: Uint8Array | undefined;
+let lastText = "";
+
+/** Latin-1 maps each byte to itself; Node puts the header and a string together, but not a Buffer. */
+function latin1Of(body: Uint8Array): string {
+  if (body !== lastBody) {
+    lastText = Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1");
+    lastBody = body;
+  }
+  return lastText;
+}
+
 /** An exchange over HTTP/1.1. */
 export class Http1Exchange implements Exchange {
   readonly #deps: ExchangeDeps;
@@ -53,8 +66,7 @@ export class Http1Exchange implements Exchange {
       headers["content-length"] = String(body.length);
       response.writeHead(status, headers);
       if (body.length <= ONE_PIECE_MAX_BYTES) {
-        // Latin-1 maps each byte to itself; Node puts the header and a string together, but not a Buffer.
-        response.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1"), "latin1");
+        response.end(latin1Of(body), "latin1");
       } else {
         response.end(body);
       }

@@ -3,9 +3,10 @@ import type { OutgoingHttpHeaders } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import { compressedFlag, encodeEnvelope } from "@connectrpc/connect/protocol";
 import { grpcStatusOk, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { MessageFormat } from "../unary-method.js";
 import type { AnswerHeaders, Http2Exchange } from "./exchange.js";
 import type { LaneCall } from "./lane-call.js";
-import type { CallOutcome, LaneMethod, MessageFormat, RequestMessage } from "./lane-method.js";
+import type { CallOutcome, LaneMethod, RequestMessage } from "./lane-method.js";
 import type { BodyReader, RequestBody } from "./request-body.js";
 import { chooseCompression, isWorthCompressing, type ResponseCompression } from "./response-compression.js";
 

@@ -11,11 +11,8 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 import { PROTOCOL_OPTIONS } from "../protocol-options.js";
-import type { UnaryMethod } from "../unary-method.js";
+import type { MessageFormat, UnaryMethod } from "../unary-method.js";
 import type { LaneCall } from "./lane-call.js";
-
-/** How messages are written: protobuf's binary format or its JSON. */
-export type MessageFormat = "proto" | "json";
 
 /** A request message that has been read. Opaque here: the handler knows its type. */
 export type RequestMessage = Parameters<UnaryMethod["handle"]>[0];
@@ -35,17 +32,17 @@ export class LaneMethod {
   readonly #input: DescMessage;
   readonly #output: DescMessage;
   readonly #handle: UnaryMethod["handle"];
-  readonly #decodeBinary: UnaryMethod["decodeBinary"];
+  readonly #decoders: UnaryMethod["decoders"];
   readonly #serialization: ReturnType<typeof createMethodSerializationLookup>;
   /** The encoding of an answer without fields, which is the same each time; undefined when it has some. */
   readonly #constant: Readonly<Record<MessageFormat, Uint8Array>> | undefined;
 
-  constructor({ desc, handle, decodeBinary }: UnaryMethod) {
+  constructor({ desc, handle, decoders }: UnaryMethod) {
     this.path = `/${desc.parent.typeName}/${desc.name}`;
     this.#input = desc.input;
     this.#output = desc.output;
     this.#handle = handle;
-    this.#decodeBinary = decodeBinary;
+    this.#decoders = decoders;
     this.#serialization = createMethodSerializationLookup(
       desc,
       PROTOCOL_OPTIONS.binaryOptions,
@@ -60,12 +57,16 @@ export class LaneMethod {
   /** Reads a message; undefined when the bytes are none. The stock lane then says what is wrong with them. */
   decode(bytes: Buffer, format: MessageFormat): RequestMessage | undefined {
     try {
-      return format === "proto"
-        ? (this.#decodeBinary?.(bytes) ?? fromBinary(this.#input, bytes, PROTOCOL_OPTIONS.binaryOptions))
-        : readJson(this.#input, bytes);
+      return this.#decoders[format]?.(bytes) ?? this.#decodeGenerically(bytes, format);
     } catch {
       return undefined;
     }
+  }
+
+  #decodeGenerically(bytes: Buffer, format: MessageFormat): RequestMessage {
+    return format === "proto"
+      ? fromBinary(this.#input, bytes, PROTOCOL_OPTIONS.binaryOptions)
+      : readJson(this.#input, bytes);
   }
 
   /** Calls the handler. If it answers with a plain value, so does this, before it returns. Never throws. */
