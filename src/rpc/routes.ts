@@ -6,8 +6,8 @@ import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { type HealthSource, healthRoutes } from "./health-service.js";
 import { createPushHandler, type PushHandlerDeps } from "./push.js";
 import { createPushBatchHandler, type PushBatchHandlerDeps } from "./push-batch.js";
-import { decodePushBatch } from "./push-batch-decoder.js";
 import { decodePushJson } from "./push-json-decoder.js";
+import { decodePush, decodePushBatch } from "./push-proto-decoder.js";
 import { reflectionRoutes } from "./reflection-service.js";
 import {
   intercept,
@@ -26,7 +26,10 @@ export type StatsMethodsDeps = PushHandlerDeps &
 /** The methods of the API itself; they are on both lanes. */
 export function createStatsMethods(deps: StatsMethodsDeps): UnaryMethod[] {
   return [
-    unaryMethod(StatsService.method.push, createPushHandler(deps), { json: decodePushJson }),
+    unaryMethod(StatsService.method.push, createPushHandler(deps), {
+      proto: decodePush,
+      json: decodePushJson,
+    }),
     unaryMethod(StatsService.method.pushBatch, createPushBatchHandler(deps), { proto: decodePushBatch }),
   ].map((method) => intercept(method, deps.interceptors));
 }

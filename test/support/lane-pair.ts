@@ -10,6 +10,7 @@ import { BodyLimits } from "../../src/rpc/body-limits.js";
 import { createFastLane } from "../../src/rpc/fast-lane/fast-lane.js";
 import { createPushHandler, type EventIntake } from "../../src/rpc/push.js";
 import { decodePushJson } from "../../src/rpc/push-json-decoder.js";
+import { decodePush } from "../../src/rpc/push-proto-decoder.js";
 import { createRpcDispatcher } from "../../src/rpc/rpc-dispatcher.js";
 import { routeUnaryMethod, type UnaryMethod, unaryMethod } from "../../src/rpc/unary-method.js";
 import type { RpcServerLimits } from "../../src/server/limits.js";
@@ -81,6 +82,7 @@ export function pushMethod(flusher: EventIntake): UnaryMethod {
   const clock = new FakeClock();
   const admission = new Admission({ clock, ids: new EventIds({ now: clock.now }), properties: undefined });
   return unaryMethod(StatsService.method.push, createPushHandler({ admission, flusher }), {
+    proto: decodePush,
     json: decodePushJson,
   });
 }

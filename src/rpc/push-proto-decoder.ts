@@ -1,24 +1,25 @@
 /**
- * Reads PushBatchRequest from protobuf's binary format, as encoders write it, several times faster than generic code
- * can; it judges no event.
+ * Reads PushRequest and PushBatchRequest from protobuf's binary format, as encoders write it, several times faster than
+ * generic code can; it judges no event.
  *
  * It takes only what is plain: fields that the contract has, in the wire type that it gives them, and ASCII in texts.
  * All else is for protobuf-es to read, or to refuse: so the two never differ in what they accept.
  *
  * Format: https://protobuf.dev/programming-guides/encoding/
  */
-import type { Event, PushBatchRequest } from "../../gen/stats/v1/stats_pb.js";
+import type { Event, PushBatchRequest, PushRequest } from "../../gen/stats/v1/stats_pb.js";
 
 /** Tags of PushBatchRequest: field number and, in the low 3 bits, wire type. */
 const EVENTS = (1 << 3) | 2;
 const ACK = 2 << 3;
 const ALL_OR_NOTHING = 3 << 3;
 
-/** Tags of Event. */
+/** Tags of Event, and of PushRequest, which has the same fields and one more. */
 const PROPERTY = (1 << 3) | 2;
 const SECTION = 2 << 3;
 const ID = 3 << 3;
 const EVENT_ID = (4 << 3) | 2;
+const PUSH_ACK = 5 << 3;
 
 const ASCII_MAX = 0x7f;
 const MORE = 0x80;
@@ -26,8 +27,13 @@ const MORE = 0x80;
 const LAST_BITS_MAX = 0x0f;
 
 /** The message that protobuf-es reads from these bytes, without unknown fields; undefined: it is not that plain. */
+export function decodePush(bytes: Buffer): PushRequest | undefined {
+  return new Scanner(bytes).readPush();
+}
+
+/** The same for many events. */
 export function decodePushBatch(bytes: Buffer): PushBatchRequest | undefined {
-  return new Scanner(bytes).read();
+  return new Scanner(bytes).readBatch();
 }
 
 /** Reads from front to back. What is not plain leaves it in a state from which it must not read on. */
@@ -43,7 +49,27 @@ class Scanner {
     this.#bytes = bytes;
   }
 
-  read(): PushBatchRequest | undefined {
+  readPush(): PushRequest | undefined {
+    const message: PushRequest = {
+      $typeName: "stats.v1.PushRequest",
+      property: "",
+      section: 0,
+      id: 0,
+      eventId: "",
+      ack: 0,
+    };
+    while (this.#isPlain && this.#position < this.#bytes.length) {
+      const tag = this.#bytes[this.#position++];
+      if (tag === PUSH_ACK) {
+        message.ack = this.#varint() | 0;
+      } else {
+        this.#readField(tag, message);
+      }
+    }
+    return this.#isPlain && this.#position === this.#bytes.length ? message : undefined;
+  }
+
+  readBatch(): PushBatchRequest | undefined {
     const events: Event[] = [];
     let ack = 0;
     let allOrNothing = false;
@@ -69,30 +95,31 @@ class Scanner {
   #event(): Event {
     const length = this.#varint();
     const end = this.#position + length;
-    let property = "";
-    let section = 0;
-    let id = 0;
-    let eventId = "";
+    const event: Event = { $typeName: "stats.v1.Event", property: "", section: 0, id: 0, eventId: "" };
     while (this.#isPlain && this.#position < end) {
-      switch (this.#bytes[this.#position++]) {
-        case PROPERTY:
-          property = this.#readProperty();
-          break;
-        case SECTION:
-          section = this.#varint();
-          break;
-        case ID:
-          id = this.#varint();
-          break;
-        case EVENT_ID:
-          eventId = this.#text();
-          break;
-        default:
-          this.#isPlain = false;
-      }
+      this.#readField(this.#bytes[this.#position++], event);
     }
     this.#isPlain &&= this.#position === end;
-    return { $typeName: "stats.v1.Event", property, section, id, eventId };
+    return event;
+  }
+
+  #readField(tag: number | undefined, event: Event | PushRequest): void {
+    switch (tag) {
+      case PROPERTY:
+        event.property = this.#readProperty();
+        break;
+      case SECTION:
+        event.section = this.#varint();
+        break;
+      case ID:
+        event.id = this.#varint();
+        break;
+      case EVENT_ID:
+        event.eventId = this.#text();
+        break;
+      default:
+        this.#isPlain = false;
+    }
   }
 
   /** A varint of up to 32 bits. Behind the last byte there are zeros, and a position that is beyond the end. */

@@ -1,8 +1,13 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import fc from "fast-check";
-import { AckMode, type PushBatchRequest, PushBatchRequestSchema } from "../../../gen/stats/v1/stats_pb.js";
-import { decodePushBatch } from "../../../src/rpc/push-batch-decoder.js";
+import {
+  AckMode,
+  type PushBatchRequest,
+  PushBatchRequestSchema,
+  PushRequestSchema,
+} from "../../../gen/stats/v1/stats_pb.js";
+import { decodePush, decodePushBatch } from "../../../src/rpc/push-proto-decoder.js";
 import { anyProperty, anyUuidv7 } from "../../support/arbitraries.js";
 
 /** The message as protobuf-es reads it, or undefined when it refuses it. */
@@ -178,5 +183,56 @@ describe("decodePushBatch", () => {
     ["a text that says it has 4 GiB", [0x0a, 6, 0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]],
   ])("leaves %s to protobuf-es", (_, bytes) => {
     expect(decodePushBatch(Buffer.from(bytes))).toBeUndefined();
+  });
+});
+
+describe("decodePush", () => {
+  /** Fails unless the decoder gives what protobuf-es gives, or nothing; tells which. */
+  function expectSamePush(bytes: Uint8Array): boolean {
+    const message = decodePush(Buffer.from(bytes));
+    if (message !== undefined) {
+      expect(message).toStrictEqual(fromBinary(PushRequestSchema, bytes, { readUnknownFields: false }));
+    }
+    return message !== undefined;
+  }
+
+  const anyPush = (text: fc.Arbitrary<string>) =>
+    fc
+      .record({
+        property: text,
+        section: anyUint32,
+        id: anyUint32,
+        eventId: text,
+        ack: fc.nat({ max: 3 }) as fc.Arbitrary<AckMode>,
+      })
+      .map((fields) => toBinary(PushRequestSchema, create(PushRequestSchema, fields)));
+
+  it("reads what encoders write, while texts are ASCII", () => {
+    fc.assert(
+      fc.property(anyPush(anyAscii), (bytes) => expectSamePush(bytes)),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it("never differs from protobuf-es: other texts, any order, odd wire types, a byte changed or the end cut off", () => {
+    const flatRecords = fc.array(anyRecord(0), { maxLength: 6 }).map((records) => {
+      const writer = new BinaryWriter();
+      for (const write of records) write(writer);
+      return writer.finish();
+    });
+    const mangled = fc
+      .tuple(anyPush(anyAscii), fc.nat(), fc.integer({ min: 0, max: 255 }), fc.boolean())
+      .map(([bytes, at, value, isCut]) => {
+        const index = at % (bytes.length + 1);
+        return isCut || index === bytes.length ? bytes.subarray(0, index) : bytes.with(index, value);
+      });
+    let taken = 0;
+    fc.assert(
+      fc.property(fc.oneof(anyPush(anyText), flatRecords, mangled), (bytes) => {
+        taken += expectSamePush(bytes) ? 1 : 0;
+      }),
+      { numRuns: 20_000 },
+    );
+    expect(taken).toBeGreaterThan(1_000);
   });
 });
