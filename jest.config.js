@@ -18,6 +18,7 @@ export default {
   maxWorkers: 3,
   // A test that makes a cluster of its own, or waits for one to recover, takes seconds.
   testTimeout: 30_000,
+  testSequencer: "<rootDir>/test/support/sequencer.js",
   projects: [
     { ...shared, displayName: "unit", testMatch: ["<rootDir>/test/unit/**/*.test.ts"] },
     {
