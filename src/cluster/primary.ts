@@ -48,6 +48,8 @@ export class Primary {
         ...(config.metrics && { "/metrics": clusterMetricsRoute() }),
       }),
     });
+    // What it says of the time that the service is up counts from its making.
+    this.#container.resolve("statusBoard");
   }
 
   /** Resolves when all workers take events. When it rejects, call stop() to end what was started by then. */

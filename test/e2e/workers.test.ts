@@ -6,6 +6,7 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AckMode, StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { DirectoryLock } from "../../src/files/directory-lock.js";
+import type { ServiceStatus } from "../../src/status/service-status.js";
 import { FaultProxy } from "../chaos/support/fault-proxy.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
@@ -273,7 +274,9 @@ test("status and metrics at the admin port are those of all workers together", a
   await using service = await ServiceProcess.start(settings(2));
   const { acknowledged } = await pushMany(service.url, { count: 400, connections: 32, ack: DURABLE });
   const response = await fetch(`${service.adminUrl}/status`);
-  expect(await response.json()).toMatchObject({
+  const status = (await response.json()) as ServiceStatus;
+  expect(status.uptimeMs).toBeGreaterThan(0);
+  expect(status).toMatchObject({
     processes: 2,
     liveness: { ok: true },
     readiness: { ok: true },
