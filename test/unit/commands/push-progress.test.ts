@@ -1,15 +1,20 @@
-import { PassThrough } from "node:stream";
+import { Writable } from "node:stream";
 import { PushProgress } from "../../../src/commands/push/push-progress.js";
 
 const COUNTS = { bytes: 50, acknowledged: 7, faulty: 2 };
 
 function show(isTTY: boolean, totalBytes: number | undefined): string {
-  const stream = Object.assign(new PassThrough(), { isTTY, columns: 80 });
+  let shown = "";
+  const write: Writable["_write"] = (chunk: Buffer, _encoding, done) => {
+    shown += chunk.toString();
+    done();
+  };
+  const stream = Object.assign(new Writable({ write }), { isTTY, columns: 80 });
   const progress = new PushProgress(stream, totalBytes);
   progress.update(COUNTS);
   progress.print("line 3 is not JSON");
   progress.close();
-  return String(stream.read() ?? "");
+  return shown;
 }
 
 test("a terminal shows how much of a file is done, and lines of text above it", () => {
