@@ -114,8 +114,8 @@ class Scanner {
 
   /** The field that the next key names; 0 for any other. */
   #key(): number {
-    const start = this.#position + this.#spaceLength() + 1;
     const length = this.#textLength();
+    const start = this.#position - 1 - length;
     for (const { name, field } of KEYS) {
       if (name.length === length && this.#isAt(start, name)) {
         return field;
@@ -134,8 +134,8 @@ class Scanner {
   }
 
   #property(): string {
-    const start = this.#position + this.#spaceLength() + 1;
     const length = this.#textLength();
+    const start = this.#position - 1 - length;
     if (length !== lastProperty.length || !this.#isText(start, lastProperty)) {
       lastProperty = this.#bytes.toString("latin1", start, start + length);
     }
@@ -152,8 +152,9 @@ class Scanner {
   }
 
   #text(): string {
-    const start = this.#position + this.#spaceLength() + 1;
-    return this.#bytes.toString("latin1", start, start + this.#textLength());
+    const length = this.#textLength();
+    const end = this.#position - 1;
+    return this.#bytes.toString("latin1", end - length, end);
   }
 
   #ackMode(): AckMode {
@@ -162,7 +163,7 @@ class Scanner {
     return mode ?? AckMode.UNSPECIFIED;
   }
 
-  /** Reads over a text, and gives its length without the quotes. */
+  /** Reads over a text, its end quote included, and gives its length without the quotes. */
   #textLength(): number {
     this.#expect(QUOTE);
     const bytes = this.#bytes;
@@ -212,16 +213,10 @@ class Scanner {
   }
 
   #skipSpace(): void {
-    this.#position += this.#spaceLength();
-  }
-
-  #spaceLength(): number {
-    let end = this.#position;
-    let byte = this.#bytes[end];
+    let byte = this.#bytes[this.#position];
     while (byte === SPACE || byte === NEWLINE || byte === RETURN || byte === TAB) {
-      end += 1;
-      byte = this.#bytes[end];
+      this.#position += 1;
+      byte = this.#bytes[this.#position];
     }
-    return end - this.#position;
   }
 }

@@ -6,15 +6,15 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../../clock.js";
-import { type CallerAddress, connectionAddress } from "../../server/peer.js";
+import { type CallerAddress, type Connection, connectionAddress } from "../../server/peer.js";
 import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
 import { BodyLimits } from "../body-limits.js";
 import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
 import type { UnaryMethod } from "../unary-method.js";
 import { CONNECT_FORMATS, ConnectUnary } from "./connect-unary.js";
-import { type ExchangeDeps, Http1Exchange, Http2Exchange } from "./exchange.js";
+import { type Exchange, type ExchangeDeps, Http1Exchange, Http2Exchange } from "./exchange.js";
 import { GRPC_FORMATS, GrpcUnary } from "./grpc-unary.js";
-import { LaneCall } from "./lane-call.js";
+import { type CallOutput, LaneCall } from "./lane-call.js";
 import { LaneMethod } from "./lane-method.js";
 import { type BodyReader, readRequestBody, readStreamBody } from "./request-body.js";
 
@@ -68,31 +68,14 @@ class FastLane implements RpcFastLane {
       return false;
     }
     const { headers } = request;
-    const format = CONNECT_FORMATS.get(headers["content-type"]);
-    const timeoutMs = readConnectTimeout(headers["connect-timeout-ms"] as string | undefined);
-    if (
-      format === undefined ||
-      timeoutMs === "malformed" ||
-      !this.#isPlainConnect(headers) ||
-      !this.#isPartOfUrl(headers.host)
-    ) {
+    if (!this.#isPartOfUrl(headers.host)) {
       return false;
     }
     const exchange = new Http1Exchange(route.exchangeDeps, request, response);
-    const reader = new ConnectUnary({
-      method: route.method,
-      format,
-      call: new LaneCall(
-        this.#callerAddress(request.socket, headers),
-        headers,
-        response,
-        timeoutMs,
-        this.#clock,
-      ),
-      exchange,
-      acceptEncoding: headers["accept-encoding"],
-      requestMaxBytes: this.#limits.requestMaxBytes,
-    });
+    const reader = this.#connectReader(route, request.socket, headers, response, exchange);
+    if (reader === undefined) {
+      return false;
+    }
     readRequestBody(request, reader, this.#limits, () => exchange.handBack());
     return true;
   }
@@ -114,7 +97,7 @@ class FastLane implements RpcFastLane {
     }
     const exchange = new Http2Exchange(route.exchangeDeps, stream, headers, rawHeaders);
     const reader =
-      this.#connectReader(route, stream, headers, exchange) ??
+      this.#connectReader(route, stream.session, headers, stream, exchange) ??
       this.#grpcReader(route, stream, headers, exchange);
     if (reader === undefined) {
       return false;
@@ -127,17 +110,18 @@ class FastLane implements RpcFastLane {
 
   #connectReader(
     { method }: Route,
-    stream: ServerHttp2Stream,
+    connection: Connection,
     headers: IncomingHttpHeaders,
-    exchange: Http2Exchange,
+    output: CallOutput,
+    exchange: Exchange,
   ): BodyReader | undefined {
     const format = CONNECT_FORMATS.get(headers["content-type"]);
     const timeoutMs = readConnectTimeout(headers["connect-timeout-ms"] as string | undefined);
     if (format === undefined || timeoutMs === "malformed" || !this.#isPlainConnect(headers)) {
       return undefined;
     }
-    const peer = this.#callerAddress(stream.session, headers);
-    const call = new LaneCall(peer, headers, stream, timeoutMs, this.#clock);
+    const peer = this.#callerAddress(connection, headers);
+    const call = new LaneCall(peer, headers, output, timeoutMs, this.#clock);
     return new ConnectUnary({
       method,
       format,
