@@ -4,7 +4,7 @@
  */
 import { v7 } from "uuid";
 import { EventIds } from "../src/ingest/event-id.js";
-import { ID_BYTES } from "../src/postgres/incoming-codec.js";
+import { ID_BYTES } from "../src/uuid.js";
 import { describeMachine } from "./support/report.js";
 import { median } from "./support/statistics.js";
 

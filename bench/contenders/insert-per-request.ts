@@ -4,7 +4,8 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import pg from "pg";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { EventIds } from "../../src/ingest/event-id.js";
-import { formatUuid, ID_BYTES, uuidv7TimeMs } from "../../src/postgres/incoming-codec.js";
+import { uuidv7TimeMs } from "../../src/postgres/incoming-codec.js";
+import { formatUuid, ID_BYTES } from "../../src/uuid.js";
 import { serve } from "../support/contender-program.js";
 
 const POOL_CONNECTIONS = 10;

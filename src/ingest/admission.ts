@@ -3,8 +3,9 @@
  * queues.
  */
 import type { Clock } from "../clock.js";
-import { ID_BYTES, PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../postgres/incoming-codec.js";
+import { PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../postgres/incoming-codec.js";
 import { truncateInet } from "../postgres/inet.js";
+import { ID_BYTES } from "../uuid.js";
 import type { AdmittedEvent } from "./batch.js";
 import { type EventIds, parseEventId } from "./event-id.js";
 

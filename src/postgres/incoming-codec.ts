@@ -10,8 +10,6 @@
 import { formatUuid, ID_BYTES } from "../uuid.js";
 import { decodeInet } from "./inet.js";
 
-export { formatUuid, ID_BYTES };
-
 /** The columns that a tuple holds, in its order. */
 export const INCOMING_COLUMNS = [
   "id",

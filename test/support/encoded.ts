@@ -2,7 +2,6 @@
 import { type AdmittedEvent, Batch } from "../../src/ingest/batch.js";
 import { parseEventId } from "../../src/ingest/event-id.js";
 import {
-  ID_BYTES,
   type IncomingRow,
   TUPLE_MAX_BYTES,
   uuidv7TimeMs,
@@ -10,6 +9,7 @@ import {
 } from "../../src/postgres/incoming-codec.js";
 import { encodeInet } from "../../src/postgres/inet.js";
 import type { EncodedBatch } from "../../src/sink/sink.js";
+import { ID_BYTES } from "../../src/uuid.js";
 
 const NO_ADDRESS = new Uint8Array(0);
 

@@ -8,11 +8,11 @@ import { EventQueue } from "../../../src/ingest/event-queue.js";
 import { Flusher } from "../../../src/ingest/flusher.js";
 import { Ledger } from "../../../src/ingest/ledger.js";
 import { SpoolReplay } from "../../../src/ingest/spool-replay.js";
-import { formatUuid } from "../../../src/postgres/incoming-codec.js";
 import { migrate } from "../../../src/postgres/migrate.js";
 import { PostgresSink } from "../../../src/sink/postgres-sink.js";
 import { type Sink, SinkError } from "../../../src/sink/sink.js";
 import { Spool } from "../../../src/sink/spool.js";
+import { formatUuid } from "../../../src/uuid.js";
 import { createTestDatabase, type TestDatabase } from "../../support/database.js";
 
 const MIGRATIONS = join(import.meta.dirname, "../../../migrations");

@@ -7,8 +7,9 @@ import {
   type RemoteIpPolicy,
 } from "../../../src/ingest/admission.js";
 import { EventIds } from "../../../src/ingest/event-id.js";
-import { formatUuid, uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
+import { uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
 import { decodeInet, encodeInet } from "../../../src/postgres/inet.js";
+import { formatUuid } from "../../../src/uuid.js";
 import { anyPositiveUint32, anyProperty, anyUuidv7 } from "../../support/arbitraries.js";
 import { uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import * as uuid from "uuid";
 import { EventIds, type FillRandom, parseEventId } from "../../../src/ingest/event-id.js";
-import { formatUuid, ID_BYTES, uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
+import { uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
+import { formatUuid, ID_BYTES } from "../../../src/uuid.js";
 import { anyUuidv7, characterOf } from "../../support/arbitraries.js";
 
 const NOW = Date.UTC(2026, 0, 15, 12);
