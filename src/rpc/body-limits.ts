@@ -10,14 +10,14 @@ export interface BodyLimitsOptions {
 
 export const DEFAULT_BODY_LIMITS: BodyLimitsOptions = Object.freeze({
   requestMaxBytes: 1024 * 1024,
-  bodiesMaxBytes: 128 * 1024 * 1024,
+  bodiesMaxBytes: 64 * 1024 * 1024,
 });
 
 /**
  * A body up to this size is not counted, in bytes. The number of requests bounds what such bodies take, and they are let
- * in however many large ones are on their way, or stuck on it.
+ * in however many large ones are on their way, or stuck on it. Far more than any Push has.
  */
-const UNCOUNTED_BYTES = 16 * 1024;
+const SMALL_BODY_BYTES = 4 * 1024;
 
 /** Knows the bounds and what is taken. */
 export class BodyLimits {
@@ -35,9 +35,14 @@ export class BodyLimits {
     return this.#usedBytes;
   }
 
+  /** Whether a body of this size is counted. */
+  counts(bytes: number): boolean {
+    return bytes > SMALL_BODY_BYTES;
+  }
+
   /** Lets a body grow. False: there is no room, and it still counts with `fromBytes`. */
   tryGrow(fromBytes: number, toBytes: number): boolean {
-    const usedBytes = this.#usedBytes - counted(fromBytes) + counted(toBytes);
+    const usedBytes = this.#usedBytes - this.#counted(fromBytes) + this.#counted(toBytes);
     if (usedBytes > this.#bodiesMaxBytes) {
       return false;
     }
@@ -47,10 +52,10 @@ export class BodyLimits {
 
   /** Takes note that a body is gone. */
   leave(bytes: number): void {
-    this.#usedBytes -= counted(bytes);
+    this.#usedBytes -= this.#counted(bytes);
   }
-}
 
-function counted(bytes: number): number {
-  return bytes <= UNCOUNTED_BYTES ? 0 : bytes;
+  #counted(bytes: number): number {
+    return this.counts(bytes) ? bytes : 0;
+  }
 }

@@ -1,4 +1,5 @@
 /** Sends each HTTP request to the method it names, over whichever of the three protocols; knows no method itself. */
+import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
@@ -8,11 +9,11 @@ import { type CallerAddress, connectionAddress, connectionOf } from "../server/p
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
 import { BodyLimits } from "./body-limits.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
-import { noRoomForBody } from "./errors.js";
 import { blameCaller } from "./malformed-request.js";
 import { peerContext } from "./peer-context.js";
 import { PROTOCOL_OPTIONS } from "./protocol-options.js";
 import { noteReached, type RequestNotes, requestNotesKey } from "./request-notes.js";
+import { UploadReader } from "./upload-reader.js";
 
 /**
  * Why a request was answered without a method:
@@ -67,7 +68,14 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     const values = peerContext(peer).set(requestNotesKey, notes);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     forgetEndlessTimeout(universal.header);
-    const body = new UploadReader(universal.body as AsyncIterable<Uint8Array>, limits);
+    const body = new UploadReader({
+      pieces: universal.body as AsyncIterable<Buffer>,
+      source: response,
+      limits,
+      contentLength: request.headers["content-length"],
+      isOneMessage: ONE_MESSAGE_KINDS.has(handler.method.methodKind),
+      isEnveloped: ENVELOPED_TYPES.test(request.headers["content-type"] ?? ""),
+    });
     void answer(handler, { ...universal, body }, response, logger);
     response.once("finish", () => {
       void body.drain();
@@ -75,9 +83,14 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
         onUnhandled("malformed");
       }
     });
-    response.once("close", () => body.end());
   };
 }
+
+/** Kinds of methods whose clients send a single message. */
+const ONE_MESSAGE_KINDS: ReadonlySet<DescMethod["methodKind"]> = new Set(["unary", "server_streaming"]);
+
+/** Content types of protocols that put its length before each message. */
+const ENVELOPED_TYPES = /^application\/(?:grpc|connect\+)/;
 
 function pathOf(url: string): string {
   const query = url.indexOf("?");
@@ -101,67 +114,5 @@ async function answer(
       "a call ended without an answer",
     );
     response.destroy();
-  }
-}
-
-/**
- * Reads the body of a request, and keeps who stops early from ending it: connect would destroy the request then, and
- * Node no longer read from its connection, which the client goes on using.
- */
-class UploadReader implements AsyncIterable<Uint8Array> {
-  readonly #pieces: AsyncIterator<Uint8Array>;
-  readonly #limits: BodyLimits;
-  /** What has been read, and is counted. */
-  #bytes = 0;
-  /** False: what is read is thrown away. */
-  #isCounted = true;
-  #state: "unread" | "begun" | "ended" = "unread";
-
-  constructor(pieces: AsyncIterable<Uint8Array>, limits: BodyLimits) {
-    this.#pieces = pieces[Symbol.asyncIterator]();
-    this.#limits = limits;
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
-    return { next: () => this.#next() };
-  }
-
-  /** Reads what is left of a body that has been read from; Node does so itself with one that has not. Never rejects. */
-  async drain(): Promise<void> {
-    this.#isCounted = false;
-    try {
-      while (this.#state === "begun") {
-        await this.#next();
-      }
-    } catch {
-      // The client has left; it has its answer, or does not want it.
-    }
-  }
-
-  /** What was read is no longer counted, nor is what still comes. */
-  end(): void {
-    this.#isCounted = false;
-    this.#limits.leave(this.#bytes);
-    this.#bytes = 0;
-  }
-
-  /** @throws ConnectError when there is no room for more */
-  #count(piece: Uint8Array): void {
-    const bytes = this.#bytes + piece.length;
-    if (!this.#limits.tryGrow(this.#bytes, bytes)) {
-      throw noRoomForBody();
-    }
-    this.#bytes = bytes;
-  }
-
-  async #next(): Promise<IteratorResult<Uint8Array>> {
-    this.#state = "begun";
-    const piece = await this.#pieces.next();
-    if (piece.done === true) {
-      this.#state = "ended";
-    } else if (this.#isCounted) {
-      this.#count(piece.value);
-    }
-    return piece;
   }
 }

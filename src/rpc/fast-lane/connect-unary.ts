@@ -2,11 +2,12 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import { PROTOCOL_OPTIONS } from "../protocol-options.js";
+import type { RequestBody } from "../request-body.js";
 import type { MessageFormat } from "../unary-method.js";
+import type { BodyReader } from "./body-reader.js";
 import type { AnswerHeaders, Exchange } from "./exchange.js";
 import type { LaneCall } from "./lane-call.js";
 import type { CallOutcome, LaneMethod } from "./lane-method.js";
-import type { BodyReader, RequestBody } from "./request-body.js";
 import { chooseCompression, isWorthCompressing } from "./response-compression.js";
 
 /** The formats by the content types that are taken. The stock lane knows more spellings of them. */
@@ -54,8 +55,8 @@ export class ConnectUnary implements BodyReader, CallOutcome {
     return body.length <= this.#requestMaxBytes;
   }
 
-  onEnd(body: RequestBody): boolean {
-    const message = this.#method.decode(body.bytes(), this.#format);
+  onEnd(bytes: Buffer): boolean {
+    const message = this.#method.decode(bytes, this.#format);
     if (message === undefined) {
       return false;
     }

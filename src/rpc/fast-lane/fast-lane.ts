@@ -11,12 +11,12 @@ import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
 import { BodyLimits } from "../body-limits.js";
 import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
 import type { UnaryMethod } from "../unary-method.js";
+import { type BodyReader, readRequestBody, readStreamBody } from "./body-reader.js";
 import { CONNECT_FORMATS, ConnectUnary } from "./connect-unary.js";
 import { type Exchange, type ExchangeDeps, Http1Exchange, Http2Exchange } from "./exchange.js";
 import { GRPC_FORMATS, GrpcUnary } from "./grpc-unary.js";
 import { type CallOutput, LaneCall } from "./lane-call.js";
 import { LaneMethod } from "./lane-method.js";
-import { type BodyReader, readRequestBody, readStreamBody } from "./request-body.js";
 
 export interface FastLaneDeps {
   readonly methods: readonly UnaryMethod[];
@@ -104,7 +104,9 @@ class FastLane implements RpcFastLane {
     }
     // What a client does to its stream is no error of ours, at any time.
     stream.on("error", ignore);
-    readStreamBody(stream, reader, this.#limits, (body) => exchange.handBack(body));
+    readStreamBody(stream, headers["content-length"], reader, this.#limits, (body) =>
+      exchange.handBack(body),
+    );
     return true;
   }
 

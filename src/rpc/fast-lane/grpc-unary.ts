@@ -3,11 +3,12 @@ import type { OutgoingHttpHeaders } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import { compressedFlag, encodeEnvelope } from "@connectrpc/connect/protocol";
 import { grpcStatusOk, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { ENVELOPE_BYTES, type RequestBody } from "../request-body.js";
 import type { MessageFormat } from "../unary-method.js";
+import type { BodyReader } from "./body-reader.js";
 import type { AnswerHeaders, Http2Exchange } from "./exchange.js";
 import type { LaneCall } from "./lane-call.js";
-import type { CallOutcome, LaneMethod, RequestMessage } from "./lane-method.js";
-import type { BodyReader, RequestBody } from "./request-body.js";
+import type { CallOutcome, LaneMethod } from "./lane-method.js";
 import { chooseCompression, isWorthCompressing, type ResponseCompression } from "./response-compression.js";
 
 /** The formats by the content types that are taken. The stock lane knows more spellings of them. */
@@ -21,8 +22,6 @@ const CONTENT_TYPES: Readonly<Record<MessageFormat, string>> = {
   json: "application/grpc+json",
   proto: "application/grpc+proto",
 };
-/** A byte of flags and four of length, before each message. */
-const PREFIX_BYTES = 5;
 const OK_TRAILERS: OutgoingHttpHeaders = Object.freeze({ "grpc-status": grpcStatusOk });
 
 export interface GrpcUnaryDeps {
@@ -35,12 +34,7 @@ export interface GrpcUnaryDeps {
   readonly requestMaxBytes: number;
 }
 
-/**
- * Reads the one message, has it answered, and writes the answer or the error.
- *
- * What is wrong with a body is found with the byte that makes it so, as the stock lane does, which may answer before
- * the client has sent the rest.
- */
+/** Reads the one message, has it answered, and writes the answer or the error. */
 export class GrpcUnary implements BodyReader, CallOutcome {
   readonly #method: LaneMethod;
   readonly #format: MessageFormat;
@@ -50,7 +44,6 @@ export class GrpcUnary implements BodyReader, CallOutcome {
   readonly #requestMaxBytes: number;
   /** Of the message with its prefix, once that is there. */
   #wholeLength: number | undefined;
-  #message: RequestMessage | undefined;
 
   constructor(deps: GrpcUnaryDeps) {
     this.#method = deps.method;
@@ -63,7 +56,7 @@ export class GrpcUnary implements BodyReader, CallOutcome {
 
   onPiece(body: RequestBody): boolean {
     if (this.#wholeLength === undefined) {
-      if (body.length < PREFIX_BYTES) {
+      if (body.length < ENVELOPE_BYTES) {
         return true;
       }
       const prefix = body.bytes();
@@ -71,20 +64,20 @@ export class GrpcUnary implements BodyReader, CallOutcome {
       if (prefix[0] !== 0 || length > this.#requestMaxBytes) {
         return false;
       }
-      this.#wholeLength = PREFIX_BYTES + length;
+      this.#wholeLength = ENVELOPE_BYTES + length;
     }
-    if (body.length !== this.#wholeLength) {
-      return body.length < this.#wholeLength;
-    }
-    this.#message = this.#method.decode(body.bytes().subarray(PREFIX_BYTES), this.#format);
-    return this.#message !== undefined;
+    return body.length <= this.#wholeLength;
   }
 
-  onEnd(): boolean {
-    if (this.#message === undefined) {
+  onEnd(bytes: Buffer): boolean {
+    if (bytes.length !== this.#wholeLength) {
       return false;
     }
-    this.#method.invoke(this.#message, this.#call, this.#format, this);
+    const message = this.#method.decode(bytes.subarray(ENVELOPE_BYTES), this.#format);
+    if (message === undefined) {
+      return false;
+    }
+    this.#method.invoke(message, this.#call, this.#format, this);
     return true;
   }
 
