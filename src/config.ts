@@ -5,6 +5,7 @@ import { z } from "zod";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
 import { DEFAULT_BODY_LIMITS } from "./rpc/body-limits.js";
+import { DEFAULT_MAX_STOCK_CALLS } from "./rpc/call-slots.js";
 import { isOrigin } from "./server/cors.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
 import { isProxyRange } from "./server/trusted-proxies.js";
@@ -167,6 +168,11 @@ const settings = z
     maxCallsInFlight: wholeNumber(1, 1_000_000)
       .prefault("10000")
       .describe("Most calls that wait for ACK_MODE_DURABLE at a time; further ones are refused."),
+    maxStockCalls: wholeNumber(1, 1_000_000)
+      .prefault(String(DEFAULT_MAX_STOCK_CALLS))
+      .describe(
+        "Most open calls at a time that are not plain Push or PushBatch, such as health watches and those of browsers. Further ones are refused, and no address may have more than are free. About 50 KB each.",
+      ),
     spoolDir: filePath()
       .optional()
       .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),

@@ -338,6 +338,7 @@ function createRpcServer({
     onUnhandled: metrics?.countUnhandled,
     callerAddress,
     limits,
+    maxCalls: config.maxStockCalls,
   });
   const lanes = {
     handler: stock,

@@ -3,9 +3,9 @@
  * starts a flush.
  */
 import { type Clock, systemClock } from "../clock.js";
+import { FairShare } from "../fair-share.js";
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
 import { type AdmittedEvent, Batch } from "./batch.js";
-import { FairShare } from "./fair-share.js";
 
 /** Large enough that a COPY message costs little, small enough that a lone event does not hold much. */
 const CHUNK_MAX_BYTES = 64 * 1024;

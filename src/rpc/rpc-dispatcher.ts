@@ -8,6 +8,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { type CallerAddress, connectionAddress, connectionOf } from "../server/peer.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
 import { BodyLimits } from "./body-limits.js";
+import { CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./call-slots.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
 import { blameCaller } from "./malformed-request.js";
 import { peerContext } from "./peer-context.js";
@@ -19,8 +20,9 @@ import { UploadReader } from "./upload-reader.js";
  * Why a request was answered without a method:
  * - `unknown_method`: there is none of that name
  * - `malformed`: its body is not a message of the method, or too large, or its headers ask for what is not known
+ * - `too_many_calls`: as many calls are open on the stock lane as may, or the caller has its share of them
  */
-export type UnhandledReason = "unknown_method" | "malformed";
+export type UnhandledReason = "unknown_method" | "malformed" | "too_many_calls";
 
 export interface RpcDispatcherDeps {
   readonly routes: (router: ConnectRouter) => void;
@@ -33,11 +35,17 @@ export interface RpcDispatcherDeps {
   readonly callerAddress?: CallerAddress;
   /** Default: limits of its own. */
   readonly limits?: BodyLimits;
+  /** Most calls that are open at a time; see {@link DEFAULT_MAX_STOCK_CALLS}, the default. */
+  readonly maxCalls?: number;
 }
+
+/** What each protocol reads as "unavailable": try again. */
+const HTTP_SERVICE_UNAVAILABLE = 503;
 
 /**
  * Makes the handler for the RPC port, the stock lane, out of connect's router. A method's path that is not known gets
- * 404, which each protocol reads as "unimplemented".
+ * 404, which each protocol reads as "unimplemented". Callers, told apart by their addresses, share the calls that may be
+ * open.
  */
 export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
   const {
@@ -47,7 +55,9 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     clock = systemClock,
     callerAddress = connectionAddress,
     limits = new BodyLimits(),
+    maxCalls = DEFAULT_MAX_STOCK_CALLS,
   } = deps;
+  const slots = new CallSlots(maxCalls);
   const router = createConnectRouter({
     ...PROTOCOL_OPTIONS,
     readMaxBytes: limits.requestMaxBytes,
@@ -63,8 +73,16 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       onUnhandled("unknown_method");
       return;
     }
-    const notes: RequestNotes = { arrivedAt: clock.elapsed(), hasReachedMethod: false };
     const peer = callerAddress(connectionOf(request), request.headers);
+    const leave = slots.take(Buffer.from(peer).toString("latin1"));
+    if (leave === undefined) {
+      response.writeHead(HTTP_SERVICE_UNAVAILABLE, { "retry-after": "1" });
+      response.end();
+      onUnhandled("too_many_calls");
+      return;
+    }
+    response.once("close", leave);
+    const notes: RequestNotes = { arrivedAt: clock.elapsed(), hasReachedMethod: false };
     const values = peerContext(peer).set(requestNotesKey, notes);
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     forgetEndlessTimeout(universal.header);

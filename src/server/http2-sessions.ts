@@ -50,6 +50,9 @@ export interface Http2SessionsDeps {
   >;
 }
 
+/** How often streams are counted, at most, while as many come as may be open. */
+const RECOUNTS_MAX = 16;
+
 /**
  * Tracks HTTP/2 sessions and their streams. No stream has a timer or a listener; times are those of the last
  * sweep, so that a request costs no look at the clock either.
@@ -61,8 +64,8 @@ export class Http2Sessions {
   #nowMs: number;
   /** Streams of all sessions that were open at the last count, and those that came since. */
   #streamsAtMost = 0;
-  /** Found full; the next sweep counts again. */
-  #isFull = false;
+  /** Those that were open at the last count. */
+  #streamsCounted = 0;
 
   constructor(deps: Http2SessionsDeps) {
     this.#clock = deps.clock;
@@ -99,26 +102,44 @@ export class Http2Sessions {
     session.setLocalWindowSize(this.#limits.sessionWindowBytes);
   }
 
-  #take(stream: ServerHttp2Stream, tracked: TrackedSession): void {
-    this.#streamsAtMost += 1;
-    if (this.#streamsAtMost > this.#limits.maxOpenStreams && (this.#isFull || this.#countStreams())) {
+  #take(stream: ServerHttp2Stream, { streams }: TrackedSession): void {
+    if (!this.#hasRoom(streams)) {
       // To refuse a stream is no error of ours.
       stream.on("error", ignore);
       stream.close(constants.NGHTTP2_REFUSED_STREAM);
       return;
     }
-    tracked.streams.add(stream, this.#nowMs);
+    this.#streamsAtMost += 1;
+    streams.add(stream, this.#nowMs);
   }
 
-  /** Counts the open streams; true when no more are taken. It looks at all of them, so the answer stands until a sweep. */
-  #countStreams(): boolean {
+  /**
+   * Whether a session may have one stream more: while it has fewer than are free, so that those who take all they can
+   * leave some for others (as in {@link FairShare}, but with counts that may be too high and cost nothing).
+   */
+  #hasRoom(streams: OpenStreams): boolean {
+    if (streams.size < this.#freeAtLeast) {
+      return true;
+    }
+    streams.compact();
+    // To count looks at all sessions, so it must be worth it: while most are open, a sweep is soon enough.
+    if (this.#streamsAtMost - this.#streamsCounted >= this.#limits.maxOpenStreams / RECOUNTS_MAX) {
+      this.#countStreams();
+    }
+    return streams.size === 0 || streams.size < this.#freeAtLeast;
+  }
+
+  get #freeAtLeast(): number {
+    return this.#limits.maxOpenStreams - this.#streamsAtMost;
+  }
+
+  #countStreams(): void {
     this.#streamsAtMost = 0;
     for (const { streams } of this.#sessions.values()) {
       streams.compact();
       this.#streamsAtMost += streams.size;
     }
-    this.#isFull = this.#streamsAtMost >= this.#limits.maxOpenStreams;
-    return this.#isFull;
+    this.#streamsCounted = this.#streamsAtMost;
   }
 
   /** Ends what is over one of its time-outs. */

@@ -30,8 +30,9 @@ export interface RpcServerLimits {
   /** Most open connections; further ones are closed at once. Default 10,000. */
   readonly maxConnections: number;
   /**
-   * Most open HTTP/2 streams of all sessions together. Further ones are reset with REFUSED_STREAM, which tells clients
-   * that they may try again. Default 16,384.
+   * Most open HTTP/2 streams of all sessions together, at 9 KB or more each. Further ones are reset with REFUSED_STREAM,
+   * which tells clients that they may try again. A session may have one in any case, and more while it has fewer than
+   * are free. Default 8,192.
    */
   readonly maxOpenStreams: number;
   /** Largest header of one request, in bytes. Default 16,384. */
@@ -81,7 +82,7 @@ export const DEFAULT_RPC_SERVER_LIMITS: RpcServerLimits = Object.freeze({
   pingTimeoutMs: 10_000,
   lingerTimeoutMs: 5_000,
   maxConnections: 10_000,
-  maxOpenStreams: 16_384,
+  maxOpenStreams: 8_192,
   maxHeaderBytes: 16_384,
   maxConcurrentStreams: 128,
   sessionMemoryBytes: 10_000_000,

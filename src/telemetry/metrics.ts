@@ -49,7 +49,11 @@ export class Metrics {
   readonly replays: FlushObserver;
   readonly #clock: Clock;
   readonly #calls = new CallDurations(METRICS.rpcDuration);
-  readonly #unhandled: Record<UnhandledReason, number> = { unknown_method: 0, malformed: 0 };
+  readonly #unhandled: Record<UnhandledReason, number> = {
+    unknown_method: 0,
+    malformed: 0,
+    too_many_calls: 0,
+  };
   readonly #retries: Counter;
   readonly #flushDuration: Histogram;
   readonly #batchRows: Histogram;

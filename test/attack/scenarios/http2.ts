@@ -1,4 +1,5 @@
 /** Attacks by HTTP/2 frames. */
+import { connect } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Attack, amount, didHappen, isFull } from "../support/attack.js";
 import { Attacker, eventually, gather, leaveAll, Tally } from "../support/attacker.js";
@@ -20,6 +21,7 @@ import {
 } from "../support/http2-frames.js";
 
 const PUSH = "/stats.v1.StatsService/Push";
+const PUSH_BATCH = "/stats.v1.StatsService/PushBatch";
 const LIST = "/grpc.health.v1.Health/List";
 const WATCH = "/grpc.health.v1.Health/Watch";
 const CANCEL = 8;
@@ -29,6 +31,8 @@ const PATIENCE_MS = 15_000;
 const BATCH = 100;
 /** A gRPC message of 200 bytes, but for its end. */
 const HALF_A_MESSAGE = Buffer.concat([Buffer.from([0, 0, 0, 0, 200]), Buffer.alloc(100)]);
+/** How long streams are held open, in milliseconds. */
+const HOLD_MS = isFull ? PATIENCE_MS : 1_500;
 /** Fewer than a session may have. */
 const STREAMS_OF_A_SESSION = 100;
 
@@ -205,7 +209,7 @@ async function holdStreams(
       await attacker.send(Buffer.concat(Array.from({ length: BATCH }, (_, i) => bytesOf(n + i))));
     }
   }
-  await sleep(isFull ? PATIENCE_MS : 1_500);
+  await sleep(HOLD_MS);
   await leaveAll(attackers);
   return tally.toString();
 }
@@ -222,6 +226,36 @@ const endlessStreams: Attack = {
         frame(DATA, 0, streamId(n), HALF_A_MESSAGE),
       ]),
     ),
+};
+
+const batchSessions = amount(10, 100);
+/** As many events without fields as fit into a message. Decoded, each takes fifty times its two bytes. */
+const EMPTY_EVENTS = Buffer.from("0a00".repeat(MIB / 2), "hex");
+const BATCH_OF_EMPTY_EVENTS = Buffer.concat([Buffer.from([0]), uint32(EMPTY_EVENTS.length), EMPTY_EVENTS]);
+
+const endlessBatches: Attack = {
+  name: "batches that are whole and never end",
+  tried: `${batchSessions} sessions, each with a message of ${MIB / 2} empty events and no end`,
+  async run(port) {
+    const tally = new Tally();
+    // By Node's client, which keeps to the windows that the service opens as it reads.
+    const sessions = Array.from({ length: batchSessions }, () => connect(`http://127.0.0.1:${port}`));
+    for (const [n, session] of sessions.entries()) {
+      session.on("error", () => {});
+      // Half of them by gRPC-Web, which the fast lane does not speak.
+      const type = n % 2 === 0 ? "application/grpc" : "application/grpc-web";
+      const stream = session.request({ ":method": "POST", ":path": PUSH_BATCH, "content-type": type });
+      stream.on("error", () => {}).once("response", () => tally.add("answer"));
+      stream.write(BATCH_OF_EMPTY_EVENTS);
+      await sleep(10);
+    }
+    await sleep(HOLD_MS);
+    for (const session of sessions) {
+      session.destroy();
+    }
+    didHappen(tally.of("answer") < batchSessions, "the wait for an end");
+    return tally.toString();
+  },
 };
 
 const watchingSessions = amount(20, 100);
@@ -348,6 +382,7 @@ export const http2Attacks: readonly Attack[] = [
   brokenContinuation,
   hugeHeaders,
   endlessStreams,
+  endlessBatches,
   tooManyStreams,
   malformedCalls,
   watchers,

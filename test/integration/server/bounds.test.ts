@@ -68,7 +68,7 @@ async function outcome(stream: ClientHttp2Stream): Promise<number | undefined> {
 }
 
 describe("the most open streams of all sessions", () => {
-  it("are kept; further ones are refused until some have ended, and none of the others notices", async () => {
+  it("are shared: who holds as many as are free is refused until some have ended, and no other is", async () => {
     const held: (() => void)[] = [];
     let seen = 0;
     await open(
@@ -82,29 +82,43 @@ describe("the most open streams of all sessions", () => {
           res.end();
         }
       },
-      { maxOpenStreams: 4, sweepIntervalMs: 10 },
+      { maxOpenStreams: 8, sweepIntervalMs: 10 },
     );
     const sessions: ClientHttp2Session[] = [1, 2].map(() => connect(`http://127.0.0.1:${port}`));
-    const waiting = sessions.flatMap((session) => [1, 2].map(() => session.request({ ":path": "/wait" })));
+    const [greedy, other] = sessions as [ClientHttp2Session, ClientHttp2Session];
+    const waiting = [greedy, greedy, greedy, greedy, other].map((each) => each.request({ ":path": "/wait" }));
     await Promise.all(waiting.map((stream) => once(stream, "response")));
 
-    for (const session of sessions) {
-      expect(await outcome(session.request())).toBe(constants.NGHTTP2_REFUSED_STREAM);
-    }
-    expect(seen).toBe(4);
+    expect(await outcome(greedy.request())).toBe(constants.NGHTTP2_REFUSED_STREAM);
+    expect(await outcome(other.request())).toBe(200);
+    expect(seen).toBe(6);
     const ended = Promise.all(waiting.map((stream) => buffer(stream)));
     for (const release of held) {
       release();
     }
     await ended;
     // Until a sweep has counted.
-    const [session] = sessions as [ClientHttp2Session];
     let last: number | undefined;
     while (last !== 200) {
-      last = await outcome(session.request());
+      last = await outcome(greedy.request());
     }
     for (const each of sessions) {
       each.destroy();
+    }
+  });
+
+  it("leave one for each session, however many others have", async () => {
+    const answerForEver: RpcHandler = (_req, res) => {
+      res.writeHead(200);
+      res.write("…");
+    };
+    await open(answerForEver, { maxOpenStreams: 2 });
+    const sessions = Array.from({ length: 4 }, () => connect(`http://127.0.0.1:${port}`));
+    const first = sessions.map((session) => once(session.request(), "response"));
+    await Promise.all(first);
+    for (const session of sessions) {
+      expect(await outcome(session.request())).toBe(constants.NGHTTP2_REFUSED_STREAM);
+      session.destroy();
     }
   });
 

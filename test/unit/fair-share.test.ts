@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import type { Batch } from "../../../src/ingest/batch.js";
-import { EventQueue, queueMinBytes } from "../../../src/ingest/event-queue.js";
-import { FairShare } from "../../../src/ingest/fair-share.js";
-import { eventOf, row, uuidv7At } from "../../support/encoded.js";
+import { FairShare } from "../../src/fair-share.js";
+import type { Batch } from "../../src/ingest/batch.js";
+import { EventQueue, queueMinBytes } from "../../src/ingest/event-queue.js";
+import { eventOf, row, uuidv7At } from "../support/encoded.js";
 
 const EVENT = eventOf(row(uuidv7At(Date.UTC(2026, 0, 15, 12))));
 
