@@ -28,6 +28,7 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json ./
 COPY migrations migrations
+COPY web web
 RUN install -d -o node -g node "$DATA_DIR"
 # By number (it is node's): an orchestrator that is to refuse root cannot tell who a name is.
 USER 1000:1000

@@ -109,7 +109,7 @@ const settings = z
       .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
     adminPort: wholeNumber(0, PORT_MAX)
       .prefault("3001")
-      .describe("Port for /healthz, /readyz, /status and /metrics. 0: any free one."),
+      .describe("Port for the live page, /healthz, /readyz, /status and /metrics. 0: any free one."),
     workers: workerCount()
       .prefault("1")
       .describe(

@@ -40,6 +40,7 @@ import { PostgresSink } from "./sink/postgres-sink.js";
 import type { Sink } from "./sink/sink.js";
 import { Spool } from "./sink/spool.js";
 import { StatusBoard } from "./status/status-board.js";
+import { statusPageRoutes } from "./status/status-page.js";
 import { createCallLog } from "./telemetry/call-log.js";
 import { Metrics } from "./telemetry/metrics.js";
 import { metricsRoute } from "./telemetry/metrics-route.js";
@@ -192,6 +193,7 @@ export function resolveJobs(container: AwilixContainer<Cradle>): BackgroundJob[]
 
 function createAdminRoutes({ statusBoard, metrics }: Cradle): Readonly<Record<string, AdminRoute>> {
   return {
+    ...statusPageRoutes,
     "/status": async () => jsonAnswer(await statusBoard.read()),
     ...(metrics && { "/metrics": metricsRoute(metrics.registry) }),
   };

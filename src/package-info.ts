@@ -14,3 +14,6 @@ export const version = String(
 
 /** Folder with the SQL migrations. */
 export const migrationsDirectory = join(packageRoot, "migrations");
+
+/** Folder with the live page. */
+export const webDirectory = join(packageRoot, "web");

@@ -13,6 +13,7 @@ import type { BoundAddress } from "../server/listen.js";
 import { type FinalBooks, prepareDatabase, type ServiceAddress, StartCancelledError } from "../service.js";
 import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
 import { mergeStatuses, type ServiceStatus } from "../status/service-status.js";
+import { statusPageRoutes } from "../status/status-page.js";
 import { clusterMetricsRoute } from "../telemetry/cluster-metrics.js";
 import { sumBooks } from "./books.js";
 import { type ForkWorker, WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
@@ -44,6 +45,7 @@ export class Primary {
     this.#container = createServiceContainer(config, logger);
     this.#container.register({
       adminRoutes: asValue({
+        ...statusPageRoutes,
         "/status": async () => jsonAnswer(await this.status()),
         ...(config.metrics && { "/metrics": clusterMetricsRoute() }),
       }),

@@ -44,6 +44,12 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** What close() gives the requests in flight, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 const MAX_HEADER_BYTES = 8_192;
+/** In every answer: a browser loads and runs nothing but files of this port, guesses no types, and frames nothing. */
+const BROWSER_HEADERS = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+};
 
 /** `/healthz`, `/readyz` and what `routes` adds. `new` → `listening` → `closed`, or `new` → `closed`. */
 export class AdminServer implements AsyncDisposable {
@@ -136,6 +142,7 @@ export class AdminServer implements AsyncDisposable {
       "content-type": contentType,
       "content-length": Buffer.byteLength(body),
       "cache-control": "no-store",
+      ...BROWSER_HEADERS,
     });
     res.end(req.method === "HEAD" ? undefined : body);
   }

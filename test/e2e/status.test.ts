@@ -58,3 +58,10 @@ test("status asks for an address that it can use", async () => {
     stderr: expect.stringContaining("--admin-url"),
   });
 });
+
+test.each([["1"], ["2"]])("the admin port shows people the same, with WORKERS=%s", async (WORKERS) => {
+  await using database = await createTestDatabase();
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, WORKERS });
+  const page = await fetch(`${service.adminUrl}/`);
+  expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
+});

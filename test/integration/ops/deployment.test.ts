@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
 import { WATCHDOG_MARGIN_MS } from "../../../src/commands/serve.js";
 import { type Config, loadConfig, settingDocs } from "../../../src/config.js";
+import { migrationsDirectory, webDirectory } from "../../../src/package-info.js";
 import { AdminServer } from "../../../src/server/admin-server.js";
 import { Health } from "../../../src/server/health.js";
 import { silent } from "../../support/rpc-port.js";
@@ -208,6 +209,17 @@ describe("the image and the compose file", () => {
     const { port, adminPort } = loadConfig({});
     expect(dockerfile).toContain(`\nEXPOSE ${port} ${adminPort}\n`);
     expect(stats.ports).toEqual([`127.0.0.1:${port}:${port}`, `127.0.0.1:${adminPort}:${adminPort}`]);
+  });
+
+  it("carry the folders that the service reads at run time, as the package does", async () => {
+    const [dockerfile, ignored, manifest] = await Promise.all(
+      ["Dockerfile", ".dockerignore", "package.json"].map(read),
+    );
+    for (const folder of [migrationsDirectory, webDirectory].map((path) => basename(path))) {
+      expect(dockerfile).toContain(`\nCOPY ${folder} ${folder}\n`);
+      expect(ignored).toContain(`\n!${folder}\n`);
+      expect(JSON.parse(manifest ?? "").files).toContain(folder);
+    }
   });
 
   it("keep the data on a volume, and give a stop more time than it takes at most", async () => {

@@ -75,6 +75,23 @@ describe("AdminServer", () => {
     expect((await get(`${url}/`)).body).toContain("/metrics");
   });
 
+  it.each([
+    ["/healthz", "GET", 200],
+    ["/nowhere", "GET", 404],
+    ["/healthz", "POST", 405],
+  ])(
+    "lets a browser load nothing from elsewhere, nor guess a type (%s by %s)",
+    async (path, method, status) => {
+      const answer = await get(`${await open()}${path}`, method);
+      expect(answer.status).toBe(status);
+      expect(answer.headers.get("content-security-policy")).toBe(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; " +
+          "frame-ancestors 'none'",
+      );
+      expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+    },
+  );
+
   it("answers what is in flight when it closes", async () => {
     const begun = makeGate();
     const release = makeGate();

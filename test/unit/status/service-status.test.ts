@@ -1,23 +1,7 @@
 import { mergeStatuses, type ServiceStatus } from "../../../src/status/service-status.js";
+import { aStatus as status } from "../../support/status.js";
 
-const GOOD = { ok: true } as const;
 const NO_EVENTS = { recovered: 0, duplicates: 0, dead: 0, spooled: 0, setAside: 0 };
-
-function status(fields: Partial<ServiceStatus> = {}): ServiceStatus {
-  return {
-    version: "1.2.3",
-    processes: 1,
-    uptimeMs: 1_000,
-    liveness: GOOD,
-    readiness: GOOD,
-    events: { ...NO_EVENTS, accepted: 5, inserted: 4 },
-    queue: { rows: 1, bytes: 80, maxBytes: 100 },
-    spool: { rows: 0, bytes: 0, maxBytes: 1_000, files: 0, setAsideFiles: 0, isWritable: true },
-    flush: { lastSuccessAt: null, fault: null },
-    database: null,
-    ...fields,
-  };
-}
 
 describe("mergeStatuses", () => {
   it("gives one status back as it is", () => {

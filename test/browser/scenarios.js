@@ -1,0 +1,58 @@
+/** What the scripts of a page do with the service; they run in a browser and judge nothing. */
+import { createClient } from "@connectrpc/connect";
+import { readAllBytes, universalClientResponseFromFetch } from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-grpc-web";
+import { AckMode, createBufferingClient, createStatsClient } from "stats-service/client";
+import { StatsService } from "../../dist/gen/stats/v1/stats_pb.js";
+
+/** One event over Connect; resolves when it is a row, or with the code of the error. */
+export function push(url, event, options) {
+  return pushBy(createStatsClient(url, options), event);
+}
+
+/** The same over gRPC-Web, by the transport of connect. */
+export function pushByGrpcWeb(url, event) {
+  const httpClient = async ({ url, header, body, signal }) => {
+    const bytes = await readAllBytes(body, 65_536);
+    const answer = await fetch(url, { method: "POST", headers: header, body: bytes, signal });
+    return universalClientResponseFromFetch(answer);
+  };
+  const transport = createTransport({
+    httpClient,
+    baseUrl: url,
+    useBinaryFormat: true,
+    interceptors: [],
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: 0,
+    readMaxBytes: 65_536,
+    writeMaxBytes: 65_536,
+  });
+  return pushBy(createClient(StatsService, transport), event);
+}
+
+async function pushBy(client, event) {
+  try {
+    await client.push({ ...event, ack: AckMode.DURABLE });
+    return "OK";
+  } catch ({ code, message }) {
+    return { code, message };
+  }
+}
+
+/** `count` events by the buffering client, with ids from 1; resolves with its counters when it has delivered them. */
+export async function deliver(url, count) {
+  const client = createBufferingClient(url, { ack: "durable", batchEvents: 100 });
+  for (let id = 1; id <= count; id += 1) {
+    client.push({ property: "news", section: 3, id });
+  }
+  await client.close();
+  return client.counters;
+}
+
+/** A request that browsers send without asking first, as a form does; nothing of its answer can be read. */
+export async function pushUnasked(url, event) {
+  const body = JSON.stringify(event);
+  const answer = await fetch(`${url}/stats.v1.StatsService/Push`, { method: "POST", mode: "no-cors", body });
+  return answer.type;
+}

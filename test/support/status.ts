@@ -1,0 +1,21 @@
+/** Statuses for tests, of a service that does well unless told otherwise. */
+import type { ServiceStatus } from "../../src/status/service-status.js";
+
+const GOOD = { ok: true } as const;
+
+/** A service that has accepted five events, of which four are rows and one is queued. */
+export function aStatus(fields: Partial<ServiceStatus> = {}): ServiceStatus {
+  return {
+    version: "1.2.3",
+    processes: 1,
+    uptimeMs: 1_000,
+    liveness: GOOD,
+    readiness: GOOD,
+    events: { accepted: 5, inserted: 4, recovered: 0, duplicates: 0, dead: 0, spooled: 0, setAside: 0 },
+    queue: { rows: 1, bytes: 80, maxBytes: 100 },
+    spool: { rows: 0, bytes: 0, maxBytes: 1_000, files: 0, setAsideFiles: 0, isWritable: true },
+    flush: { lastSuccessAt: null, fault: null },
+    database: null,
+    ...fields,
+  };
+}

@@ -1,0 +1,112 @@
+import type { ServiceStatus } from "../../../src/status/service-status.js";
+import { addSample } from "../../../web/samples.js";
+import { describe as describeSample, judge, WARNING } from "../../../web/words.js";
+import { aStatus } from "../../support/status.js";
+
+const NOW = Date.UTC(2026, 2, 3, 12);
+const GOOD: ServiceStatus = aStatus({
+  uptimeMs: 93_784_000,
+  events: {
+    accepted: 1_234_567,
+    recovered: 3,
+    inserted: 1_234_500,
+    duplicates: 8,
+    dead: 0,
+    spooled: 0,
+    setAside: 0,
+  },
+  queue: { rows: 62, bytes: 16_777_216, maxBytes: 67_108_864 },
+  spool: { rows: 0, bytes: 0, maxBytes: 1_073_741_824, files: 0, setAsideFiles: 0, isWritable: true },
+  flush: { lastSuccessAt: new Date(NOW - 2_000).toISOString(), fault: null },
+  database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 },
+});
+
+function wordsOf(status: ServiceStatus): Record<string, string> {
+  return describeSample(addSample([], status, NOW).at(0) as never);
+}
+
+/** The places in which the page warns. */
+function warnings(status: ServiceStatus): Record<string, string> {
+  return Object.fromEntries(Object.entries(wordsOf(status)).filter(([, text]) => text.startsWith(WARNING)));
+}
+
+test("a status has words for each place of the page", () => {
+  expect(wordsOf(GOOD)).toEqual({
+    version: "1.2.3, one process, up 1 d 2 h",
+    acceptedRate: "…",
+    insertedRate: "…",
+    queueFill: "25 % of 64 MiB",
+    queueRows: "62",
+    spoolFill: "0 % of 1,024 MiB",
+    spoolRows: "0",
+    setAside: "0 in 0 files",
+    accepted: "1,234,567",
+    recovered: "3",
+    inserted: "1,234,500",
+    duplicates: "8",
+    dead: "0",
+    books: "They balance.",
+    lastFlush: "2 s ago",
+    partitions: "7 days ahead",
+    deadLetters: "0",
+  });
+});
+
+test("what somebody should look at begins with a warning", () => {
+  expect(warnings(GOOD)).toEqual({});
+  const { lastSuccessAt } = GOOD.flush;
+  expect(
+    warnings({
+      ...GOOD,
+      events: { ...GOOD.events, dead: 2, setAside: 3 },
+      spool: {
+        rows: 5,
+        bytes: 1_048_576,
+        maxBytes: 2_097_152,
+        files: 1,
+        setAsideFiles: 1,
+        isWritable: false,
+      },
+      flush: { lastSuccessAt, fault: { faultClass: "transient", message: "connection refused" } },
+      database: { ok: true, daysAhead: 7, rowsInDefault: 4, deadLetters: 100_000 },
+    }),
+  ).toEqual({
+    spoolFill: "⚠ 50 % of 2 MiB, cannot be written",
+    setAside: "⚠ 3 in 1 files",
+    dead: "⚠ 2",
+    books: "⚠ They do not balance: 5 events too many.",
+    lastFlush: "⚠ failing (transient): connection refused; last success: 2 s ago",
+    partitions: "⚠ 7 days ahead, 4 events without one",
+    deadLetters: "⚠ 100,000 or more",
+  });
+});
+
+test("an event that is nowhere is missing in the books", () => {
+  const { books } = warnings({ ...GOOD, queue: { ...GOOD.queue, rows: 61 } });
+  expect(books).toBe("⚠ They do not balance: 1 events are nowhere.");
+});
+
+test("a database that does not answer is not known", () => {
+  const silent = warnings({ ...GOOD, database: { ok: false, reason: "no answer within 2 s" } });
+  expect(silent).toEqual({ partitions: "⚠ not known: no answer within 2 s" });
+  expect(wordsOf({ ...GOOD, database: null })).toMatchObject({ partitions: "not asked yet" });
+});
+
+test("a service that has just started has little to say", () => {
+  const young = { ...GOOD, processes: 2, uptimeMs: 1_400, spool: null };
+  expect(wordsOf({ ...young, flush: { lastSuccessAt: null, fault: null } })).toMatchObject({
+    version: "1.2.3, 2 processes, up 1 s",
+    spoolFill: "there is none",
+    lastFlush: "none yet",
+  });
+});
+
+test.each([
+  [true, true, { level: "good", verdict: "Alive and ready", reason: "" }],
+  [true, false, { level: "poor", verdict: "Not ready", reason: "no takers" }],
+  [false, false, { level: "bad", verdict: "Not alive", reason: "dead part" }],
+])("alive %s and ready %s has its verdict", (isAlive, isReady, verdict) => {
+  const liveness = isAlive ? { ok: true as const } : { ok: false as const, reason: "dead part" };
+  const readiness = isReady ? { ok: true as const } : { ok: false as const, reason: "no takers" };
+  expect(judge({ ...GOOD, liveness, readiness })).toEqual(verdict);
+});
