@@ -9,6 +9,8 @@ export interface BodySource {
 const NO_BYTES = Buffer.alloc(0);
 /** Least memory for a body of more than one piece, in bytes. */
 const CAPACITY_MIN = 1024;
+/** Most bytes that a piece may keep in memory beside its own. */
+const BESIDE_MAX_BYTES = 4 * 1024;
 /** Flags and length that gRPC, gRPC-Web and Connect's streams put before a message, in bytes. */
 export const ENVELOPE_BYTES = 5;
 
@@ -35,7 +37,7 @@ export class RequestBody {
   }
 
   /**
-   * Adds what came next. A lone piece is not copied; of many small ones, none is kept. False: there is no room for it,
+   * Adds what came next. A lone piece is mostly not copied; of many small ones, none is kept. False: there is no room for it,
    * and it was not added.
    */
   add(piece: Buffer): boolean {
@@ -77,7 +79,7 @@ export class RequestBody {
       return false;
     }
     if (isFirst) {
-      this.#buffer = piece;
+      this.#buffer = withoutMuchBeside(piece);
     } else {
       const larger = Buffer.allocUnsafe(capacity);
       this.#buffer.copy(larger, 0, 0, this.#length);
@@ -105,4 +107,9 @@ export class RequestBody {
     this.#countedBytes = capacity;
     return true;
   }
+}
+
+/** The piece, or a copy if it is part of something much larger: what Node read at once lives as long as any part of it. */
+function withoutMuchBeside(piece: Buffer): Buffer {
+  return piece.buffer.byteLength - piece.length > BESIDE_MAX_BYTES ? Buffer.from(piece) : piece;
 }
