@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 # The newest long-term support release of Node, pinned.
 ARG NODE_IMAGE=node:26.10.0-trixie-slim
 
