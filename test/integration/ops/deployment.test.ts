@@ -219,4 +219,11 @@ describe("the image and the compose file", () => {
     const seconds = Number(/^(\d+)s$/.exec(services.stats.stop_grace_period)?.[1]);
     expect(seconds * 1000).toBeGreaterThan(longestStopMs(loadConfig({})));
   });
+
+  it("have the command under the name that the documents call it by", async () => {
+    const dockerfile = await read("Dockerfile");
+    expect(dockerfile).toContain(" ln -s /app/dist/src/main.js /usr/local/bin/stats-service\n");
+    expect(dockerfile).toContain(" chmod +x dist/src/main.js\n");
+    expect(await read("src/main.ts")).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
 });
