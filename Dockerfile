@@ -1,17 +1,15 @@
-# syntax=docker/dockerfile:1
-
 # The newest long-term support release of Node, pinned.
 ARG NODE_IMAGE=node:26.10.0-trixie-slim
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci
+RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY types types
 COPY gen gen
 COPY src src
-RUN npm run build
+RUN npm run build && chmod +x dist/src/main.js
 
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
@@ -24,12 +22,13 @@ ENV NODE_ENV=production \
     HOST=0.0.0.0 \
     DATA_DIR=/var/lib/stats-service
 WORKDIR /app
+# The second for `docker exec`: commands are then called as the documents call them.
+RUN install -d -o node -g node "$DATA_DIR" && ln -s /app/dist/src/main.js /usr/local/bin/stats-service
 COPY --from=dependencies /app/node_modules node_modules
-COPY --from=build /app/dist dist
 COPY package.json ./
 COPY migrations migrations
 COPY web web
-RUN install -d -o node -g node "$DATA_DIR"
+COPY --from=build /app/dist dist
 # By number (it is node's): an orchestrator that is to refuse root cannot tell who a name is.
 USER 1000:1000
 # Holds the spool: events that PostgreSQL could not take. Keep it across restarts.

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
 import { WATCHDOG_MARGIN_MS } from "../../../src/commands/serve.js";
 import { type Config, loadConfig, settingDocs } from "../../../src/config.js";
@@ -230,5 +230,24 @@ describe("the image and the compose file", () => {
     expect(services.stats.volumes).toEqual([expect.stringMatching(`:${dataDir}$`)]);
     const seconds = Number(/^(\d+)s$/.exec(services.stats.stop_grace_period)?.[1]);
     expect(seconds * 1000).toBeGreaterThan(longestStopMs(loadConfig({})));
+  });
+
+  it("agree with the override that the operations page shows", async () => {
+    const dockerfile = await read("Dockerfile");
+    const page = await read("docs/operations.md");
+    const [, yaml = ""] = /```yaml\n([^`]+)```/.exec(page) ?? [];
+    const { stats } = (parse(yaml) as { services: { stats: ComposeService } }).services;
+    expect(Object.keys(stats.environment).filter((name) => !SETTINGS.has(name))).toEqual([]);
+    const [, dataDir = ""] = /DATA_DIR=(\S+)/.exec(dockerfile) ?? [];
+    const folders = [dataDir, ...stats.volumes.map((volume) => volume.split(":")[1] ?? "")];
+    const files = Object.values(stats.environment);
+    expect(files.filter((file) => !folders.includes(dirname(file)))).toEqual([]);
+  });
+
+  it("have the command under the name that the documents call it by", async () => {
+    const dockerfile = await read("Dockerfile");
+    expect(dockerfile).toContain(" ln -s /app/dist/src/main.js /usr/local/bin/stats-service\n");
+    expect(dockerfile).toContain(" chmod +x dist/src/main.js\n");
+    expect(await read("src/main.ts")).toMatch(/^#!\/usr\/bin\/env node\n/);
   });
 });
