@@ -38,7 +38,9 @@ export function encodeInet(address: string): Uint8Array {
   if (isIP(address) === 0) {
     throw new InvalidAddressError(`not an IP address: ${JSON.stringify(address)}`);
   }
-  const octets = ipaddr.process(address.replace(IPV4_COMPATIBLE, "::0:")).toByteArray();
+  // The zone first: what may be in one, ipaddr.js and Node do not agree on.
+  const [withoutZone = ""] = address.split("%", 1);
+  const octets = ipaddr.process(withoutZone.replace(IPV4_COMPATIBLE, "::0:")).toByteArray();
   const family = octets.length === IPV4_BYTES ? FAMILY_IPV4 : FAMILY_IPV6;
   return Uint8Array.from([family, octets.length * BITS_PER_BYTE, 0, octets.length, ...octets]);
 }

@@ -14,12 +14,35 @@ export interface Exposure {
   readonly tlsClientCaFile?: string | undefined;
 }
 
-/** Says so when others than this machine can reach the service and nothing asks them who they are. */
-export function warnIfExposed({ host, authTokensFile, tlsClientCaFile }: Exposure, logger: Logger): void {
-  if (!isLoopback(host) && authTokensFile === undefined && tlsClientCaFile === undefined) {
+/** The first version of nghttp2, which is Node's HTTP/2, that a caller cannot end by a few frames (CVE-2026-27135). */
+const SOUND_NGHTTP2 = [1, 68, 1] as const;
+
+/** Says so when others than this machine can reach the service and it is open to what it need not be. */
+export function warnIfExposed(
+  { host, authTokensFile, tlsClientCaFile }: Exposure,
+  logger: Logger,
+  nghttp2 = process.versions.nghttp2,
+): void {
+  if (isLoopback(host)) {
+    return;
+  }
+  if (authTokensFile === undefined && tlsClientCaFile === undefined) {
     logger.warn(
       { host },
       "anyone who can reach HOST may push events: set AUTH_TOKENS_FILE to ask callers for a token",
     );
   }
+  if (nghttp2 !== undefined && !isSoundNghttp2(nghttp2)) {
+    logger.warn(
+      { host, node: process.version, nghttp2 },
+      "anyone who can reach HOST may crash this version of Node.js by HTTP/2 (CVE-2026-27135): use 24 or newer",
+    );
+  }
+}
+
+/** Takes "1.68.1". */
+function isSoundNghttp2(version: string): boolean {
+  const parts = version.split(".").map(Number);
+  const at = SOUND_NGHTTP2.findIndex((part, i) => parts[i] !== part);
+  return at === -1 || Number(parts[at]) > Number(SOUND_NGHTTP2[at]);
 }

@@ -1,12 +1,15 @@
 /** Keeps what a handler throws from reaching the process; it never looks into a call that goes well. */
 import type { Logger } from "pino";
-import type { NodeServerRequest, NodeServerResponse, RpcHandler } from "./rpc-handler.js";
+import type { NodeServerRequest, NodeServerResponse } from "./rpc-handler.js";
 
 /**
  * `handler`, with an answer for what it throws: 400 where the path or the authority is no part of a URL, which
  * connect-node's conversion of a request throws on, and 500 for anything else.
  */
-export function guardHandler(handler: RpcHandler, logger: Logger): RpcHandler {
+export function guardHandler<Q extends NodeServerRequest, S extends NodeServerResponse>(
+  handler: (req: Q, res: S) => void,
+  logger: Logger,
+): (req: Q, res: S) => void {
   return (req, res) => {
     try {
       handler(req, res);

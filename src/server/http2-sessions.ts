@@ -103,9 +103,9 @@ export class Http2Sessions {
   }
 
   #take(stream: ServerHttp2Stream, { streams }: TrackedSession): void {
+    // What a client does to its stream, or we when we refuse it, is no error of ours, at any time.
+    stream.on("error", ignore);
     if (!this.#hasRoom(streams)) {
-      // To refuse a stream is no error of ours.
-      stream.on("error", ignore);
       stream.close(constants.NGHTTP2_REFUSED_STREAM);
       return;
     }
@@ -237,11 +237,6 @@ export class Http2Sessions {
 }
 
 function ignore(): void {}
-
-/** Whether the stream was closed because too many are open, before anyone saw it. */
-export function isRefused(stream: ServerHttp2Stream): boolean {
-  return stream.closed && stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
-}
 
 /** Whether all of the stream's request has arrived, read or not. */
 function isReceived(stream: ServerHttp2Stream): boolean {

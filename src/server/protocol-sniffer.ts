@@ -47,10 +47,6 @@ export class ProtocolSniffer {
       return;
     }
     let head: Buffer | undefined;
-    const settle = () => {
-      this.#waiting.delete(socket);
-      socket.off("readable", onReadable).off("end", onEnd).off("close", settle);
-    };
     const onReadable = () => {
       const chunk = socket.read() as Buffer | null;
       if (chunk === null || socket.destroyed) {
@@ -61,7 +57,8 @@ export class ProtocolSniffer {
       if (protocol === "undecided") {
         return;
       }
-      settle();
+      this.#waiting.delete(socket);
+      socket.off("readable", onReadable).off("end", onEnd);
       // One chunk, so that the HTTP/2 session, which takes over on the next tick, gets it in one piece.
       socket.unshift(head);
       if (protocol === "http2") {
@@ -71,7 +68,7 @@ export class ProtocolSniffer {
       }
     };
     const onEnd = () => socket.destroy();
-    socket.on("readable", onReadable).on("end", onEnd).on("close", settle);
+    socket.on("readable", onReadable).on("end", onEnd);
   }
 
   /** Drops the connections whose time is over. */

@@ -3,8 +3,9 @@
  * end; it never looks into a call.
  */
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import {
+  constants,
   createServer as createHttp2Server,
   type Http2Server,
   type IncomingHttpHeaders,
@@ -16,7 +17,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { DropLog } from "./drop-log.js";
 import { guardHandler } from "./guard-handler.js";
 import { Http1Connections } from "./http1-connections.js";
-import { Http2Sessions, isRefused } from "./http2-sessions.js";
+import { Http2Sessions } from "./http2-sessions.js";
 import { DEFAULT_RPC_SERVER_LIMITS, type RpcServerLimits } from "./limits.js";
 import { type BoundAddress, listen } from "./listen.js";
 import { ProtocolSniffer } from "./protocol-sniffer.js";
@@ -54,7 +55,6 @@ export class RpcServer implements AsyncDisposable {
   readonly #limits: RpcServerLimits;
   readonly #logger: Logger;
   readonly #clock: Clock;
-  readonly #handler: RpcHandler;
   readonly #http1: Http1Connections;
   readonly #http2: Http2Sessions;
   /** Where a connection is until its protocol is known. */
@@ -71,7 +71,6 @@ export class RpcServer implements AsyncDisposable {
     this.#limits = { ...DEFAULT_RPC_SERVER_LIMITS, ...options.limits };
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
-    this.#handler = guardHandler(options.handler, options.logger);
     this.#http1 = new Http1Connections({ clock: this.#clock, lateRequestMs: this.#limits.lateRequestMs });
     this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits });
     this.#http2Server = this.#createHttp2Server();
@@ -192,6 +191,12 @@ export class RpcServer implements AsyncDisposable {
 
   #createHttp1Server(): Server {
     const limits = this.#limits;
+    const { fastLane, handler } = this.#options;
+    const answer = guardHandler((req: IncomingMessage, res: ServerResponse) => {
+      if (fastLane?.takeRequest(req, res) !== true) {
+        handler(req, res);
+      }
+    }, this.#logger);
     const server = createServer({
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
@@ -206,9 +211,7 @@ export class RpcServer implements AsyncDisposable {
       // A client that leaves in mid-request is an error of the request, and since Node 26 one that must be heard.
       req.on("error", ignore);
       this.#http1.begin(req.socket, res);
-      if (this.#options.fastLane?.takeRequest(req, res) !== true) {
-        this.#handler(req, res);
-      }
+      answer(req, res);
     });
     server.maxConnections = limits.maxConnections;
     // No clientError listener: without one Node answers 400, 408 or 431 by itself and ends the connection.
@@ -229,13 +232,8 @@ export class RpcServer implements AsyncDisposable {
       maxSessionRejectedStreams: limits.maxRejectedStreams,
       maxSessionMemory: limits.sessionMemoryBytes / BYTES_PER_MEGABYTE,
     });
-    server.on("request", this.#handler);
-    server.on("stream", (stream) => {
-      stream.on("error", ignore);
-    });
-    if (this.#options.fastLane !== undefined) {
-      putInFront(server, this.#options.fastLane);
-    }
+    server.on("request", guardHandler(this.#options.handler, this.#logger));
+    putInFront(server, this.#options.fastLane, this.#logger);
     server.on("sessionError", (err) => this.#logger.debug({ err }, "an HTTP/2 session failed"));
     return server;
   }
@@ -261,19 +259,25 @@ type StreamListener = (
   rawHeaders: readonly string[],
 ) => void;
 
-/** Lets the lane see each stream before Node makes a request and a response for the handler out of it. */
-function putInFront(server: Http2Server, lane: RpcFastLane): void {
+/** Lets the lane, if there is one, see each stream before Node makes a request and a response for the handler out of it. */
+function putInFront(server: Http2Server, lane: RpcFastLane | undefined, logger: Logger): void {
   // Node's compatibility layer is a listener that came with the first "request" listener.
   const compatibility = server.listeners("stream");
   server.removeAllListeners("stream");
   const onStream: StreamListener = (stream, headers, flags, rawHeaders) => {
-    if (isRefused(stream)) {
+    // We have refused it, or the client has reset it in the same breath; Node's layer throws on some of those.
+    if (stream.closed || stream.destroyed) {
       return;
     }
-    if (!lane.takeStream(stream, headers, rawHeaders)) {
-      for (const listener of compatibility) {
-        listener.call(server, stream, headers, flags, rawHeaders);
+    try {
+      if (lane?.takeStream(stream, headers, rawHeaders) !== true) {
+        for (const listener of compatibility) {
+          listener.call(server, stream, headers, flags, rawHeaders);
+        }
       }
+    } catch (err) {
+      logger.error({ err }, "a stream could not be begun");
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     }
   };
   server.on("stream", onStream);

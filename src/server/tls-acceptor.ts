@@ -58,9 +58,19 @@ export class TlsAcceptor {
     if (!this.#waiting.add(socket)) {
       return;
     }
+    if (socket.remoteAddress === undefined) {
+      // It was reset before we looked, and has no ends any more.
+      socket.destroy();
+      return;
+    }
     const ends = endsOf(socket);
     this.#handshakes.set(ends, socket);
-    socket.once("close", () => this.#leave(ends, socket));
+    socket.once("close", () => {
+      // By now another connection may have the same ends.
+      if (this.#handshakes.get(ends) === socket) {
+        this.#handshakes.delete(ends);
+      }
+    });
     this.#server.emit("connection", socket);
   }
 
@@ -78,18 +88,15 @@ export class TlsAcceptor {
     // Stays for the life of the socket, as on the connection under it.
     socket.on("error", ignore);
     const ends = endsOf(socket);
-    this.#leave(ends, this.#handshakes.get(ends));
+    const connection = this.#handshakes.get(ends);
+    if (connection !== undefined) {
+      this.#handshakes.delete(ends);
+      this.#waiting.delete(connection);
+    }
     if (socket.alpnProtocol === HTTP2) {
       this.#deps.onHttp2(socket);
     } else {
       this.#deps.onHttp1(socket);
-    }
-  }
-
-  #leave(ends: string, socket: Socket | undefined): void {
-    if (socket !== undefined && this.#handshakes.get(ends) === socket) {
-      this.#handshakes.delete(ends);
-      this.#waiting.delete(socket);
     }
   }
 }

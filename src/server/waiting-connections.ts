@@ -21,6 +21,11 @@ export class WaitingConnections {
     this.#timeoutMs = deps.timeoutMs;
   }
 
+  /** How many wait. */
+  get size(): number {
+    return this.#since.size;
+  }
+
   /** Takes a connection. False: the room is closed, and the connection was dropped. */
   add(socket: Socket): boolean {
     // Stays for the life of the socket: a reset must be nobody's unhandled error, in any state.
@@ -30,6 +35,7 @@ export class WaitingConnections {
       return false;
     }
     this.#since.set(socket, this.#clock.elapsed());
+    socket.once("close", () => this.delete(socket));
     return true;
   }
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { pino } from "pino";
 import type { RpcServerLimits } from "../../src/server/limits.js";
-import type { RpcHandler } from "../../src/server/rpc-handler.js";
+import type { RpcFastLane, RpcHandler } from "../../src/server/rpc-handler.js";
 import { RpcServer } from "../../src/server/rpc-server.js";
 
 /** A logger that says nothing. */
@@ -17,13 +17,18 @@ export interface RpcPort {
 }
 
 /** Starts a server; close it at the end of the test. */
-export async function openRpcPort(handler: RpcHandler, limits?: Partial<RpcServerLimits>): Promise<RpcPort> {
+export async function openRpcPort(
+  handler: RpcHandler,
+  limits: Partial<RpcServerLimits> = {},
+  fastLane?: RpcFastLane,
+): Promise<RpcPort> {
   const server = new RpcServer({
     host: "127.0.0.1",
     port: 0,
     handler,
     logger: silent,
-    ...(limits === undefined ? {} : { limits }),
+    limits,
+    ...(fastLane && { fastLane }),
   });
   const { port } = await server.listen();
   return { server, port, url: `http://127.0.0.1:${port}` };

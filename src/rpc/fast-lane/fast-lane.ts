@@ -102,8 +102,6 @@ class FastLane implements RpcFastLane {
     if (reader === undefined) {
       return false;
     }
-    // What a client does to its stream is no error of ours, at any time.
-    stream.on("error", ignore);
     readStreamBody(stream, headers["content-length"], reader, this.#limits, (body) =>
       exchange.handBack(body),
     );
@@ -174,5 +172,3 @@ class FastLane implements RpcFastLane {
     return true;
   }
 }
-
-function ignore(): void {}

@@ -99,6 +99,30 @@ const rapidReset: Attack = {
   },
 };
 
+/** Of RFC 9113, section 7, and one that is not. */
+const RESET_CODES = Array.from({ length: 15 }, (_, code) => code);
+
+const resetsOfEachKind: Attack = {
+  name: "resets in the same breath as the call",
+  tried: `a call for each lane, with and without "expect", reset by each of ${RESET_CODES.length} codes`,
+  async run(port) {
+    const tally = new Tally();
+    for (const code of RESET_CODES) {
+      for (const [path, more] of [PUSH, WATCH].flatMap((each) => [
+        [each, {}] as const,
+        [each, { expect: "100-continue" }] as const,
+      ])) {
+        const attacker = await Attacker.openHttp2(port, tally, settings());
+        const call = callHeaders(1, path, "application/grpc", END_HEADERS, more);
+        await attacker.send(Buffer.concat([call, frame(RST_STREAM, 0, 1, uint32(code))]));
+        await attacker.send(frame(PING, 0, 0, Buffer.alloc(8)));
+        await attacker.leave();
+      }
+    }
+    return "took no notice";
+  },
+};
+
 const provoked = amount(10_000, 100_000);
 
 const provokedResets: Attack = {
@@ -376,6 +400,7 @@ const brokenStreams: Attack = {
 
 export const http2Attacks: readonly Attack[] = [
   rapidReset,
+  resetsOfEachKind,
   provokedResets,
   oversizedFrames,
   continuationFlood,

@@ -6,7 +6,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { healthRoutes } from "../../../src/rpc/health-service.js";
 import { Health } from "../../../src/server/health.js";
 import { connectionAddress, connectionOf } from "../../../src/server/peer.js";
-import type { RpcHandler } from "../../../src/server/rpc-handler.js";
+import type { RpcFastLane, RpcHandler } from "../../../src/server/rpc-handler.js";
 import { makeGate, openRpcPort, RawConnection, type RpcPort } from "../../support/rpc-port.js";
 
 const sayVersion: RpcHandler = (req, res) => {
@@ -143,6 +143,29 @@ describe("malformed input", () => {
     const session = connect(rpc.url);
     const [headers] = await once(session.request(), "response");
     expect(headers[":status"]).toBe(500);
+    session.destroy();
+  });
+});
+
+describe("a fast lane that throws", () => {
+  const throwingLane: RpcFastLane = {
+    takeRequest: () => {
+      throw new Error("thrown by the test");
+    },
+    takeStream: () => {
+      throw new Error("thrown by the test");
+    },
+  };
+
+  it("costs the request, not the process", async () => {
+    rpc = await openRpcPort((_req, res) => res.end(), {}, throwingLane);
+    const client = await RawConnection.open(rpc.port);
+    await client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await client.receives("HTTP/1.1 500 ");
+    client.socket.destroy();
+    const session = connect(rpc.url);
+    const stream = session.request();
+    await expect(once(stream, "response")).rejects.toThrow("NGHTTP2_INTERNAL_ERROR");
     session.destroy();
   });
 });

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import fc from "fast-check";
 import { decodeInet, encodeInet, InvalidAddressError, truncateInet } from "../../../src/postgres/inet.js";
 
@@ -9,6 +10,26 @@ const ipv4 = fc.ipV4();
 const ipv6Octets = fc.uint8Array({ minLength: 16, maxLength: 16 });
 
 describe("encodeInet", () => {
+  it("takes every text that Node takes for an address, and refuses all others by its own error", () => {
+    const zone = fc.string({ unit: "binary", maxLength: 12 });
+    const text = fc.oneof(
+      fc.ipV4(),
+      fc.ipV6(),
+      fc.tuple(fc.ipV6(), zone).map(([address, name]) => `${address}%${name}`),
+      fc.string(),
+    );
+    fc.assert(
+      fc.property(text, (address) => {
+        if (isIP(address) === 0) {
+          expect(() => encodeInet(address)).toThrow(InvalidAddressError);
+        } else {
+          expect([8, 20]).toContain(encodeInet(address).length);
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   it("writes IPv4 as family 2, 32 bits, not a cidr, 4 bytes", () => {
     expect(hex(encodeInet("192.0.2.7"))).toBe(`02200004${"c0000207"}`);
   });
@@ -28,7 +49,9 @@ describe("encodeInet", () => {
   });
 
   it("drops the zone", () => {
-    expect(encodeInet("fe80::1%eth0")).toEqual(encodeInet("fe80::1"));
+    for (const zone of ["eth0", "eth-0", "eth0.100", "br-lan", "a:b", "1"]) {
+      expect(encodeInet(`fe80::1%${zone}`)).toEqual(encodeInet("fe80::1"));
+    }
   });
 
   it.each([
