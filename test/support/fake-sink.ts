@@ -101,6 +101,10 @@ export class FakeSink implements Sink {
 /** A spool in memory. */
 export class FakeSpool implements BatchStore {
   isBroken = false;
+  /** Batches that were given to it while it hung. */
+  readonly held: EncodedBatch[] = [];
+  #answers: Promise<void> | undefined;
+  #answer = () => {};
   /** The rows that were stored, in their order. */
   readonly stored: IncomingRow[] = [];
 
@@ -111,7 +115,23 @@ export class FakeSpool implements BatchStore {
     this.#failures = 1;
   }
 
+  /** From here on batches are neither taken nor refused, until answer(). */
+  hang(): void {
+    this.#answers = new Promise((resolve) => {
+      this.#answer = resolve;
+    });
+  }
+
+  answer(): void {
+    this.#answers = undefined;
+    this.#answer();
+  }
+
   async store(batch: EncodedBatch): Promise<void> {
+    if (this.#answers !== undefined) {
+      this.held.push(batch);
+      await this.#answers;
+    }
     if (this.isBroken || this.#failures-- > 0) {
       throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
     }
