@@ -10,6 +10,7 @@ import type { Batch } from "./batch.js";
 import { logCarefully } from "./careful-log.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
+import { FlushLog } from "./flush-log.js";
 import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
 
@@ -60,6 +61,7 @@ const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 
 export class Delivery {
   readonly #deps: DeliveryDeps;
   readonly #observer: FlushObserver;
+  readonly #log: FlushLog;
   readonly #drainRate = new DrainRate();
   #attempt: Attempt | undefined;
   /** A batch is on its way to the spool. It is the queue's still, and counts there. */
@@ -74,6 +76,7 @@ export class Delivery {
   constructor(deps: DeliveryDeps) {
     this.#deps = deps;
     this.#observer = deps.observer ?? UNOBSERVED;
+    this.#log = new FlushLog(deps);
   }
 
   /** True while a try is in flight. */
@@ -175,6 +178,11 @@ export class Delivery {
     }
   }
 
+  /** Logs what is left to tell. Nothing may be begun after it. */
+  close(): void {
+    this.#log.close();
+  }
+
   /** Moments, in the clock's elapsed milliseconds, at which there may be something to do. Some may be over. */
   dueTimes(): number[] {
     const due = this.#deps.queue.rows > 0 ? [this.#retryAt, this.#spoolRetryAt] : [];
@@ -228,18 +236,14 @@ export class Delivery {
     const durationMs = this.#deps.clock.elapsed() - startedAt;
     this.#drainRate.observe(rows, durationMs);
     this.#observer.written({ rows, bytes }, outcome, durationMs);
-    logCarefully(
-      this.#deps.logger,
-      "info",
-      { rows, durationMs: Math.round(durationMs), ...outcome },
-      "flush",
-    );
+    this.#log.written(rows, outcome, durationMs);
   }
 
   #fail({ batch, startedAt }: Attempt, fault: SinkError): void {
     const { queue, clock, random } = this.#deps;
     queue.putBack(batch);
     this.#failures += 1;
+    this.#log.failed();
     this.#observer.failed(fault.faultClass, clock.elapsed() - startedAt);
     this.#lastFault = fault;
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
@@ -312,7 +316,7 @@ export class Delivery {
     const { rows } = batch;
     ledger.spool(rows);
     this.#end(batch);
-    logCarefully(this.#deps.logger, "info", { rows, queuedRows: queue.rows }, "batch spooled to disk");
+    this.#log.spooled(rows, queue.rows);
     return true;
   }
 

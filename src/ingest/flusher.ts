@@ -234,6 +234,7 @@ export class Flusher {
 
   #finish(cancelDeadline: () => void): void {
     cancelDeadline();
+    this.#delivery.close();
     this.#state = "closed";
     this.#drainEndedAt = this.#clock.elapsed();
     const rows = this.#queue.rows;
