@@ -64,16 +64,19 @@ export class FakeSink implements Sink {
     const rows = decodeTuples(bytes);
     this.inFlight += 1;
     this.maxInFlight = Math.max(this.maxInFlight, this.inFlight);
+    let onAbort = () => {};
     const answer = new Promise<WriteOutcome>((resolve, fail) => {
+      onAbort = () => fail(options.signal.reason);
       const insert = () => this.#insert(rows);
       const write = { bytes, rows, options, insert, succeed: () => resolve(insert()), fail };
       this.writes.push(write);
       if (this.obeysAbort) {
-        options.signal.addEventListener("abort", () => fail(options.signal.reason), { once: true });
+        options.signal.addEventListener("abort", onAbort);
       }
       this.#answer(write, resolve);
     });
     return answer.finally(() => {
+      options.signal.removeEventListener("abort", onAbort);
       this.inFlight -= 1;
     });
   }
