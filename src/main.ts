@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The process: runs the command line and ends with its exit status. */
 import { runCli } from "./cli.js";
+import { endProcess } from "./process-life.js";
 
-process.exit(await runCli(process.argv.slice(2), process.env));
+endProcess(await runCli(process.argv.slice(2), process.env));

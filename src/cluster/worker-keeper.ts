@@ -90,6 +90,8 @@ export class WorkerKeeper {
   /** When it was last ready, and when it last spoke, by {@link Clock.elapsed}. */
   #readyAt: number | undefined;
   #heardAt = 0;
+  #cancelSilence: () => void = () => {};
+  #isSilent = false;
   #dead: string | null = null;
   #unready: string | null = "starting";
 
@@ -167,7 +169,7 @@ export class WorkerKeeper {
     if (message === undefined) {
       return;
     }
-    this.#heardAt = this.#deps.clock.elapsed();
+    this.#onWord();
     switch (message.kind) {
       case "hello":
         this.#process?.send(
@@ -195,6 +197,25 @@ export class WorkerKeeper {
     }
   }
 
+  /** One that hangs is told of, not killed: it may come back, with all that it holds in memory. */
+  #onWord(): void {
+    const { clock, logger, assignment } = this.#deps;
+    const { worker } = assignment;
+    this.#heardAt = clock.elapsed();
+    this.#cancelSilence();
+    this.#cancelSilence = clock.schedule(SILENCE_MAX_MS, () => {
+      this.#isSilent = true;
+      logger.error(
+        { worker, silentMs: SILENCE_MAX_MS },
+        "a worker hangs; it is let alone, and may come back",
+      );
+    });
+    if (this.#isSilent) {
+      this.#isSilent = false;
+      logger.info({ worker }, "the worker is heard of again");
+    }
+  }
+
   #onReady({ host, port }: BoundAddress): void {
     if (this.#state !== "starting") {
       return;
@@ -214,6 +235,8 @@ export class WorkerKeeper {
       return;
     }
     this.#process = undefined;
+    this.#cancelSilence();
+    this.#isSilent = false;
     this.#statusRequests.abandon();
     this.#dead = null;
     if (this.#state === "stopping") {

@@ -8,8 +8,8 @@ import { createLogger } from "../telemetry/logger.js";
 import { PrimaryLink } from "./primary-link.js";
 import { workerConfig } from "./worker-config.js";
 
-/** Less than the primary's, so that a worker which hangs can say so itself. */
-const WATCHDOG_MARGIN_MS = 10_000;
+/** Less than the primary's, so that a worker which hangs can say so itself; more than it waits for a disk that hangs. */
+const WATCHDOG_MARGIN_MS = 15_000;
 
 /** Runs this process as `worker`; resolves with its exit status. */
 export async function runWorker(config: Config, worker: Worker): Promise<number> {

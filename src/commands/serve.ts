@@ -6,7 +6,7 @@ import { Primary } from "../cluster/primary.js";
 import { runWorker } from "../cluster/worker.js";
 import type { Config } from "../config.js";
 import { version } from "../package-info.js";
-import { ProcessLife, type Runnable, runToEnd } from "../process-life.js";
+import { endProcess, ProcessLife, type Runnable, runToEnd } from "../process-life.js";
 import { Service } from "../service.js";
 import { createLogger } from "../telemetry/logger.js";
 
@@ -67,7 +67,7 @@ function stopOnSignals(life: ProcessLife, logger: Logger): void {
       life.stop();
     } else if (now - firstSignalAt >= SAME_SIGNAL_MS) {
       logger.fatal({ signal }, "second signal: exiting at once");
-      process.exit(128 + SIGNAL_NUMBERS[signal]);
+      endProcess(128 + SIGNAL_NUMBERS[signal]);
     }
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);

@@ -1,6 +1,6 @@
 /**
- * Sees batches to their end: tries them at the sink, one at a time, with backoff, and puts them on disk while the
- * sink cannot take them; it never seals a batch by age, and never loses one.
+ * Sees batches to their end: tries them at the sink, one at a time, with backoff, and puts them on disk, one at a
+ * time beside that, while the sink cannot take them; it never seals a batch by age, and never loses one.
  */
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
@@ -10,12 +10,16 @@ import type { Batch } from "./batch.js";
 import { logCarefully } from "./careful-log.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
+import { FlushLog } from "./flush-log.js";
 import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
 
 /** Where batches rest on disk while the sink cannot take them. */
 export interface BatchStore {
-  /** Puts a batch on stable storage; rejects when it could not, and then has kept nothing. */
+  /**
+   * Puts a batch on stable storage; rejects when it could not, and then has kept nothing that counts. Must end within
+   * some seconds, even if the disk hangs: at the deadline of the shutdown it is waited for.
+   */
   store(batch: EncodedBatch): Promise<void>;
 }
 
@@ -31,7 +35,7 @@ export interface DeliveryDeps {
   readonly logger: Logger;
   /** Default: nobody watches. */
   readonly observer?: FlushObserver | undefined;
-  /** Called when a try has ended, either way. */
+  /** Called when a try has ended, or a batch's way to the spool, either way. */
   readonly onEnd: () => void;
 }
 
@@ -53,12 +57,15 @@ const RETRY_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 30_000 };
 /** Someone has to repair the schema first; asking often only fills the log. */
 const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 1_000 };
 
-/** Delivers the batches of a queue. One try is in flight at a time. */
+/** Delivers the batches of a queue. One try is in flight at a time, and beside it one batch on its way to the spool. */
 export class Delivery {
   readonly #deps: DeliveryDeps;
   readonly #observer: FlushObserver;
+  readonly #log: FlushLog;
   readonly #drainRate = new DrainRate();
   #attempt: Attempt | undefined;
+  /** A batch is on its way to the spool. It is the queue's still, and counts there. */
+  #isStoring = false;
   #failures = 0;
   #lastFault: SinkError | undefined;
   #lastSuccessAt: number | undefined;
@@ -69,11 +76,17 @@ export class Delivery {
   constructor(deps: DeliveryDeps) {
     this.#deps = deps;
     this.#observer = deps.observer ?? UNOBSERVED;
+    this.#log = new FlushLog(deps);
   }
 
   /** True while a try is in flight. */
   get isBusy(): boolean {
     return this.#attempt !== undefined;
+  }
+
+  /** True while no batch is in the hands of the sink or of the spool. */
+  get isIdle(): boolean {
+    return !this.isBusy && !this.#isStoring;
   }
 
   /** The last fault of the sink, while batches fail; undefined when the last one was written. */
@@ -125,7 +138,7 @@ export class Delivery {
     this.#attempt?.controller.abort(new Error(reason));
   }
 
-  /** Throws what went wrong at the end of a try and was not the sink's fault; once. */
+  /** Throws what went wrong at the end of a try or of a relief, and was a fault of ours; once. */
   throwBug(): void {
     const bug = this.#bug;
     this.#bug = undefined;
@@ -145,32 +158,29 @@ export class Delivery {
   }
 
   /**
-   * During an outage, moves the oldest batch that is not in flight to the spool, if memory runs short, a caller
-   * waits for durability, or `isDraining`. True when it made progress.
+   * During an outage, starts to move the oldest batch that is not in flight to the spool, if memory runs short, a
+   * caller waits for durability, or `isDraining`; unless one is on its way, or it is too early.
    */
-  async relieve(isDraining: boolean): Promise<boolean> {
-    if (!this.#needsRelief(isDraining)) {
-      return false;
+  beginRelief(isDraining: boolean): void {
+    const batch = this.#needsRelief(isDraining) ? this.#takeOldest() : undefined;
+    if (batch !== undefined) {
+      this.#isStoring = true;
+      void this.#relieve(batch, isDraining);
     }
-    const batch = this.#takeOldest();
-    if (batch === undefined) {
-      return false;
-    }
-    const isStored = await this.#store(batch);
-    if (!isStored) {
-      this.#deps.queue.putBack(batch);
-    }
-    this.#spoolRetryAt = this.#deps.clock.elapsed() + this.#spoolPauseMs(isStored, isDraining);
-    return isStored;
   }
 
-  /** At the very end, with no try in flight: puts each batch on disk, or abandons it. Its rows still count then. */
+  /** At the very end, when {@link Delivery.isIdle}: puts each batch on disk, or abandons it. Its rows still count then. */
   async saveRest(): Promise<void> {
     for (let batch = this.#takeOldest(); batch !== undefined; batch = this.#takeOldest()) {
       if (!(await this.#store(batch))) {
         batch.abandon();
       }
     }
+  }
+
+  /** Logs what is left to tell. Nothing may be begun after it. */
+  close(): void {
+    this.#log.close();
   }
 
   /** Moments, in the clock's elapsed milliseconds, at which there may be something to do. Some may be over. */
@@ -226,18 +236,14 @@ export class Delivery {
     const durationMs = this.#deps.clock.elapsed() - startedAt;
     this.#drainRate.observe(rows, durationMs);
     this.#observer.written({ rows, bytes }, outcome, durationMs);
-    logCarefully(
-      this.#deps.logger,
-      "info",
-      { rows, durationMs: Math.round(durationMs), ...outcome },
-      "flush",
-    );
+    this.#log.written(rows, outcome, durationMs);
   }
 
   #fail({ batch, startedAt }: Attempt, fault: SinkError): void {
     const { queue, clock, random } = this.#deps;
     queue.putBack(batch);
     this.#failures += 1;
+    this.#log.failed();
     this.#observer.failed(fault.faultClass, clock.elapsed() - startedAt);
     this.#lastFault = fault;
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
@@ -259,9 +265,25 @@ export class Delivery {
     );
   }
 
+  /** Never rejects: what the spool does not take is the oldest in the queue again. */
+  async #relieve(batch: Batch, isDraining: boolean): Promise<void> {
+    try {
+      const isStored = await this.#store(batch);
+      if (!isStored) {
+        this.#deps.queue.putBack(batch);
+      }
+      this.#spoolRetryAt = this.#deps.clock.elapsed() + this.#spoolPauseMs(isStored, isDraining);
+    } catch (reason) {
+      this.#bug = { reason };
+    } finally {
+      this.#isStoring = false;
+      this.#deps.onEnd();
+    }
+  }
+
   #needsRelief(isDraining: boolean): boolean {
     const { spool, queue, clock } = this.#deps;
-    if (spool === undefined || clock.elapsed() < this.#spoolRetryAt || !this.isOutage) {
+    if (spool === undefined || this.#isStoring || clock.elapsed() < this.#spoolRetryAt || !this.isOutage) {
       return false;
     }
     return isDraining || queue.fullness >= SPOOL_FULLNESS || queue.hasWaiters;
@@ -294,7 +316,7 @@ export class Delivery {
     const { rows } = batch;
     ledger.spool(rows);
     this.#end(batch);
-    logCarefully(this.#deps.logger, "info", { rows, queuedRows: queue.rows }, "batch spooled to disk");
+    this.#log.spooled(rows, queue.rows);
     return true;
   }
 

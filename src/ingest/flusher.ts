@@ -234,6 +234,7 @@ export class Flusher {
 
   #finish(cancelDeadline: () => void): void {
     cancelDeadline();
+    this.#delivery.close();
     this.#state = "closed";
     this.#drainEndedAt = this.#clock.elapsed();
     const rows = this.#queue.rows;
@@ -272,15 +273,13 @@ export class Flusher {
     while (this.#state === "running" || this.#queue.rows > 0) {
       this.#delivery.throwBug();
       if (this.#isPastDeadline) {
-        if (!this.#delivery.isBusy) {
+        if (this.#delivery.isIdle) {
           return this.#delivery.saveRest();
         }
       } else {
         // First, for if the spool always came first and could take everything, the sink would not be tried again.
         this.#delivery.begin(() => this.#nextDue());
-        if (await this.#delivery.relieve(this.#state === "draining")) {
-          continue;
-        }
+        this.#delivery.beginRelief(this.#state === "draining");
       }
       this.#loopFault = undefined;
       await this.#waker.wait(this.#msUntilDue());

@@ -18,7 +18,7 @@ export interface SpooledBatch {
   readonly rows: number;
 }
 
-/** Where the batches come from. `B` is whatever the spool knows them by. */
+/** Where the batches come from. `B` is whatever the spool knows them by. Calls end within seconds, even if a disk hangs. */
 export interface SpooledBatches<B extends SpooledBatch = SpooledBatch> {
   oldest(): B | undefined;
   /** Undefined: it is damaged and was set aside; rejects when another try may do. */
@@ -106,7 +106,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
 
   /**
    * Ends at once: what the sink is writing is aborted and stays in the spool, which is safe whether or not it was
-   * written. Resolves when nothing is in flight any more.
+   * written. Resolves when nothing is in flight any more: a disk that hangs is given its time.
    */
   async close(): Promise<void> {
     if (this.#state === "running") {

@@ -2,6 +2,7 @@
  * grpc.reflection, v1 and v1alpha: lets tools such as buf curl and grpcurl call the server without its .proto
  * files; it never touches the services it describes.
  */
+import { setMaxListeners } from "node:events";
 import type { DescFile, DescService } from "@bufbuild/protobuf";
 import { Code, type ConnectRouter } from "@connectrpc/connect";
 import { ServerReflection as ServerReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
@@ -99,6 +100,10 @@ export function reflectionRoutes(router: ConnectRouter, deps: ReflectionRoutesDe
   const services = [...deps.services, ServerReflectionV1, ServerReflectionV1alpha];
   const files = [...services.map((service) => service.file), ...(deps.files ?? [])];
   const index = new DescriptorIndex({ files });
+  if (deps.stopping !== undefined) {
+    // Each open stream listens, and takes its listener away: however many there are, it is no leak to be warned of.
+    setMaxListeners(0, deps.stopping);
+  }
   async function* serverReflectionInfo<R extends { host: string; messageRequest: ReflectionQuestion }>(
     requests: AsyncIterable<R>,
   ) {

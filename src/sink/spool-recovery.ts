@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { messageOf } from "../error-message.js";
+import { DiskHangsError } from "./disk-deadline.js";
 import { checkSpoolFileLength, decodeSpoolHeader, SPOOL_HEADER_BYTES, SpoolFileError } from "./spool-file.js";
 import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 
@@ -76,6 +77,9 @@ export async function listSpool(directory: string, fs: SpoolFs, setAside: SetAsi
     try {
       entries.push(await inspect(directory, name, fs));
     } catch (error) {
+      if (error instanceof DiskHangsError) {
+        throw error;
+      }
       const rows = error instanceof SpoolFileError ? error.rows : undefined;
       isHere = !(await setAside.put(name, error, rows));
       setAsideRows += rows ?? 0;

@@ -6,7 +6,8 @@
  * is the batch stored. When any of these fails the caller keeps the batch, and both names are removed. If even
  * that fails after the rename, the file may stay: this run never lists it, and the next batch takes its name and
  * so replaces it; a later run may find it, counts it as recovered and replays it, and since ids are the primary
- * key, its rows end as duplicates. So neither the table nor the books ever count a row twice.
+ * key, its rows end as duplicates. So neither the table nor the books ever count a row twice. The same holds for a
+ * disk that hangs: each call has a deadline, and what a call does after it is such a rest.
  */
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
@@ -14,6 +15,7 @@ import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import { DirectoryLock } from "../files/directory-lock.js";
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
+import { DiskDeadline, DiskHangsError } from "./disk-deadline.js";
 import type { EncodedBatch } from "./sink.js";
 import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
 import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
@@ -84,6 +86,7 @@ export class Spool {
   readonly #maxBytes: number;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #disk: DiskDeadline;
   readonly #fs: SpoolFs;
   readonly #setAside: SetAside;
   readonly #acquireLock: (directory: string) => Promise<Claim>;
@@ -111,7 +114,8 @@ export class Spool {
     this.#maxBytes = deps.maxBytes;
     this.#clock = deps.clock;
     this.#logger = deps.logger;
-    this.#fs = deps.fs ?? nodeSpoolFs;
+    this.#disk = new DiskDeadline(deps);
+    this.#fs = this.#disk.guard(deps.fs ?? nodeSpoolFs);
     this.#acquireLock = deps.lock ?? ((directory) => DirectoryLock.acquire(directory));
     this.#setAside = new SetAside({ directory: deps.directory, fs: this.#fs, logger: deps.logger });
   }
@@ -146,9 +150,9 @@ export class Spool {
     return this.#setAside.files;
   }
 
-  /** False from a failure to write until a batch is stored again. */
+  /** False from a failure to write until a batch is stored again, and while the disk hangs. */
   get isWritable(): boolean {
-    return this.#isWritable;
+    return this.#isWritable && !this.#disk.hangs;
   }
 
   /**
@@ -161,7 +165,7 @@ export class Spool {
       throw new Error("a spool is opened once");
     }
     try {
-      this.#lock = await this.#acquireLock(this.#directory);
+      this.#lock = await this.#disk.run(() => this.#acquireLock(this.#directory));
       await this.#setAside.load();
       const { entries, lastNumber, setAsideRows } = await listSpool(
         this.#directory,
@@ -198,7 +202,7 @@ export class Spool {
   /**
    * Resolves when the batch is on stable storage; rejects when it could not be put there, and then keeps nothing.
    *
-   * @throws SpoolFullError, or the file system's error
+   * @throws SpoolFullError, DiskHangsError, or the file system's error
    */
   store(batch: EncodedBatch): Promise<void> {
     const stored = this.#storing.then(() => this.#store(batch));
@@ -220,7 +224,7 @@ export class Spool {
    * Reads the oldest batch and checks every bit of it. Undefined when it is not what was stored; it has been set
    * aside then and is in the spool no more.
    *
-   * @throws the file system's error, if it may be another next time
+   * @throws DiskHangsError, or the file system's error, if it may be another next time
    */
   async read(entry: SpoolEntry): Promise<EncodedBatch | undefined> {
     try {
@@ -232,6 +236,10 @@ export class Spool {
       this.#readFailures = 0;
       return batch;
     } catch (error) {
+      // That says nothing about the file: it is worth any number of tries.
+      if (error instanceof DiskHangsError) {
+        throw error;
+      }
       this.#readFailures += 1;
       const isLasting = error instanceof SpoolFileError || fsErrorCode(error) === "ENOENT";
       if (!isLasting && this.#readFailures < READ_TRIES_MAX) {
@@ -266,7 +274,8 @@ export class Spool {
     this.#state = "closed";
     this.#onStored = undefined;
     await this.#storing;
-    await this.#lock?.close();
+    // A disk that hangs does not keep us: the system gives the lock free when the process ends.
+    await this.#disk.run(async () => this.#lock?.close()).catch(unlessHanging);
   }
 
   async #store(batch: EncodedBatch): Promise<void> {
@@ -296,8 +305,11 @@ export class Spool {
       this.#isWritable = true;
     } catch (error) {
       this.#isWritable = false;
-      await this.#discard(temporary);
-      await this.#discard(path);
+      // One that hangs would not remove them either.
+      if (!this.#disk.hangs) {
+        await this.#discard(temporary);
+        await this.#discard(path);
+      }
       throw error;
     }
   }
@@ -332,5 +344,11 @@ export class Spool {
       // Best effort: those above may be closed to us, but then they are not new.
       await this.#fs.syncDirectory(path).catch(() => undefined);
     }
+  }
+}
+
+function unlessHanging(error: unknown): void {
+  if (!(error instanceof DiskHangsError)) {
+    throw error;
   }
 }

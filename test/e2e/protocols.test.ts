@@ -9,9 +9,11 @@ import {
 } from "@connectrpc/connect-node";
 import { credentials, loadPackageDefinition, type ServiceError, status } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
+import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { newEventId } from "../support/pushes.js";
+import { makeGate } from "../support/rpc-port.js";
 import { ServiceProcess } from "../support/service-process.js";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -150,4 +152,24 @@ describe("buf curl", () => {
     ]);
     expect(JSON.parse(stdout)).toEqual({ status: "SERVING" });
   });
+});
+
+test("many reflection streams at a time leave no warning on standard error", async () => {
+  await using other = await ServiceProcess.start({ DATABASE_URL: database.url });
+  const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: other.url }));
+  const leave = makeGate();
+  async function* questions() {
+    yield { messageRequest: { case: "listServices" as const, value: "" } };
+    await leave.opened;
+  }
+  const streams = Array.from({ length: 20 }, () =>
+    client.serverReflectionInfo(questions())[Symbol.asyncIterator](),
+  );
+  await Promise.all(streams.map((answers) => answers.next()));
+  const stopped = other.stop();
+  const ends = await Promise.all(streams.map((answers) => answers.next()));
+  leave.open();
+  expect(ends.every(({ done }) => done)).toBe(true);
+  expect(await stopped).toEqual({ status: 0, signal: null });
+  expect(other.stderr).toBe("");
 });

@@ -1,12 +1,20 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { encodeSpoolHeader } from "../../src/sink/spool-file.js";
+import { spoolFileName, temporaryName } from "../../src/sink/spool-recovery.js";
+import { FaultProxy } from "../chaos/support/fault-proxy.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import { encodeBatch, rowsAt } from "../support/encoded.js";
 import { freePort } from "../support/free-port.js";
-import { pushMany } from "../support/pushes.js";
+import { push, pushMany } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 
 const REPLAYED = "spool: all of it is replayed";
+const FLUSH_FAILED = "flush failed; the batch is kept and tried again";
+const DISK_HANGS = "spool: the disk does not answer; it is left alone until it does";
 
 let directory: string;
 let database: TestDatabase;
@@ -114,4 +122,41 @@ test.each([
   await using service = ServiceProcess.spawn([], { ...withPostgres(), ...settings() });
   expect(await service.ended()).toMatchObject({ status: 2 });
   expect(service.stderr).toMatch(line);
+});
+
+test("a disk that hangs under the spool keeps no event from PostgreSQL, and does not keep the service from ending", async () => {
+  // The spool counts on from its last file; where it will write the next one is a pipe from which nobody reads.
+  const last = 4_000_000_000_000;
+  const batch = encodeBatch(rowsAt(Date.now(), 1));
+  const lastFile = join(directory, spoolFileName(last));
+  await writeFile(lastFile, Buffer.concat([encodeSpoolHeader(batch), ...batch.chunks]));
+  await promisify(execFile)("mkfifo", [temporaryName(join(directory, spoolFileName(last + 1)))]);
+  const { hostname, port } = new URL(database.url);
+  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
+  const url = Object.assign(new URL(database.url), { port: String(proxy.port) });
+  const settings = { ...withPostgres(), DATABASE_URL: url.href, SHUTDOWN_TIMEOUT_MS: "1000" };
+  await using service = await ServiceProcess.start(settings);
+  await service.logged(REPLAYED);
+
+  const event = { property: "news", section: 1, id: 1 };
+  proxy.set("refuse");
+  const durable = push(service.url, { ...event, ack: "ACK_MODE_DURABLE" });
+  await service.logged(FLUSH_FAILED);
+  await push(service.url, event);
+  await service.logged(FLUSH_FAILED, 2);
+  proxy.set("pass");
+  await service.logged("flush: the database takes batches again");
+  expect(service.find(DISK_HANGS)).toBeUndefined();
+  await service.logged(DISK_HANGS);
+  expect((await durable).status).toBe(200);
+
+  proxy.set("refuse");
+  await push(service.url, event);
+  // By a signal of its own: an exit would wait for the disk.
+  expect(await service.stop()).toEqual({ status: null, signal: "SIGKILL" });
+  expect(service.find("stopped, but events are missing")).toMatchObject({
+    inserted: 3,
+    queued: 1,
+    missing: 0,
+  });
 });

@@ -14,7 +14,7 @@ import { push, pushMany } from "../support/pushes.js";
 import { Scrape } from "../support/scrape.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
-import { linesOf, replaceWorker } from "../support/workers.js";
+import { linesOf, replaceWorker, signalWorker } from "../support/workers.js";
 
 let spoolDir: string;
 let database: TestDatabase;
@@ -143,6 +143,43 @@ test("what a killed worker had in its spool is replayed by its successor", async
   expect(Number(successor?.recovered)).toBeGreaterThan(0);
   expect(service.log.at(-1)).toMatchObject({ inserted: 100, spooled: 0, missing: 0 });
   expect(await rowIds()).toEqual([...acknowledged].sort());
+});
+
+test("a worker that hangs is told of and kept; once killed it is replaced, and only what it had in memory is lost", async () => {
+  const { hostname, port } = new URL(database.url);
+  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
+  proxy.set("refuse");
+  const url = Object.assign(new URL(database.url), { port: String(proxy.port) });
+  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: url.href });
+  const first = await pushMany(service.url, { count: 100, connections: 32, ack: DURABLE });
+  signalWorker(service, 1, "SIGSTOP");
+  expect(await service.logged("a worker hangs; it is let alone, and may come back")).toMatchObject({
+    level: "error",
+    worker: 1,
+  });
+  expect(await probe(service, "/healthz")).toMatch(/^503 worker 1: it has not been heard of for 1\d s$/);
+  const meanwhile = await pushMany(service.url, { count: 100, connections: 4, ack: DURABLE });
+  expect([first.failed.size, meanwhile.failed.size]).toEqual([0, 0]);
+
+  signalWorker(service, 1, "SIGCONT");
+  await service.logged("the worker is heard of again");
+  expect(await probe(service, "/healthz")).toBe("200 ok");
+
+  const queued = await pushMany(service.url, { count: 200, connections: 32 });
+  expect(queued.failed.size).toBe(0);
+  signalWorker(service, 1, "SIGSTOP");
+  await replaceWorker(service, 1);
+  proxy.set("pass");
+  await allReplayed(service);
+  expect(await service.stop()).toEqual({ status: 1, signal: null });
+  // The books are those of the other worker and of the successor.
+  const books = service.log.at(-1);
+  expect(books).toMatchObject({ level: "error", unsound: [1], spooled: 0, missing: 0 });
+  expect(Number(books?.recovered)).toBeGreaterThan(0);
+  const rows = await rowIds();
+  expect(rows).toHaveLength(Number(books?.accepted) + Number(books?.recovered));
+  expect(rows.length).toBeLessThan(400);
+  await expectRowFor(new Set([...first.acknowledged, ...meanwhile.acknowledged]));
 });
 
 /** Resolves when no batch is left in any folder. */

@@ -64,16 +64,19 @@ export class FakeSink implements Sink {
     const rows = decodeTuples(bytes);
     this.inFlight += 1;
     this.maxInFlight = Math.max(this.maxInFlight, this.inFlight);
+    let onAbort = () => {};
     const answer = new Promise<WriteOutcome>((resolve, fail) => {
+      onAbort = () => fail(options.signal.reason);
       const insert = () => this.#insert(rows);
       const write = { bytes, rows, options, insert, succeed: () => resolve(insert()), fail };
       this.writes.push(write);
       if (this.obeysAbort) {
-        options.signal.addEventListener("abort", () => fail(options.signal.reason), { once: true });
+        options.signal.addEventListener("abort", onAbort);
       }
       this.#answer(write, resolve);
     });
     return answer.finally(() => {
+      options.signal.removeEventListener("abort", onAbort);
       this.inFlight -= 1;
     });
   }
@@ -101,6 +104,10 @@ export class FakeSink implements Sink {
 /** A spool in memory. */
 export class FakeSpool implements BatchStore {
   isBroken = false;
+  /** Batches that were given to it while it hung. */
+  readonly held: EncodedBatch[] = [];
+  #answers: Promise<void> | undefined;
+  #answer = () => {};
   /** The rows that were stored, in their order. */
   readonly stored: IncomingRow[] = [];
 
@@ -111,7 +118,23 @@ export class FakeSpool implements BatchStore {
     this.#failures = 1;
   }
 
+  /** From here on batches are neither taken nor refused, until answer(). */
+  hang(): void {
+    this.#answers = new Promise((resolve) => {
+      this.#answer = resolve;
+    });
+  }
+
+  answer(): void {
+    this.#answers = undefined;
+    this.#answer();
+  }
+
   async store(batch: EncodedBatch): Promise<void> {
+    if (this.#answers !== undefined) {
+      this.held.push(batch);
+      await this.#answers;
+    }
     if (this.isBroken || this.#failures-- > 0) {
       throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
     }

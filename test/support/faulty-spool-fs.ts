@@ -1,4 +1,4 @@
-/** A real file system that fails when a test tells it to, as a full, a dying or a read-only disk does. */
+/** A real file system that fails or hangs when a test tells it to, as a full, a dying or a read-only disk does. */
 import { truncate } from "node:fs/promises";
 import { nodeSpoolFs, type SpoolFs } from "../../src/sink/spool-fs.js";
 
@@ -13,6 +13,20 @@ export class FaultySpoolFs implements SpoolFs {
   readonly failing: Partial<Record<keyof SpoolFs, string>> = {};
   /** What was asked, in order: method and the last part of the path. */
   readonly calls: string[] = [];
+  #hanging: { readonly methods: readonly (keyof SpoolFs)[]; readonly until: Promise<void> } | undefined;
+
+  /** From here on calls of these methods hang; what is returned lets them through. */
+  hang(...methods: (keyof SpoolFs)[]): () => void {
+    let answer = () => {};
+    const until = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    this.#hanging = { methods, until };
+    return () => {
+      this.#hanging = undefined;
+      answer();
+    };
+  }
 
   names(directory: string): Promise<string[]> {
     return this.#call("names", directory, () => nodeSpoolFs.names(directory));
@@ -45,6 +59,9 @@ export class FaultySpoolFs implements SpoolFs {
 
   async #call<T>(method: keyof SpoolFs, path: string, work: () => Promise<T>): Promise<T> {
     this.calls.push(`${method} ${path.slice(path.lastIndexOf("/") + 1)}`);
+    if (this.#hanging?.methods.includes(method)) {
+      await this.#hanging.until;
+    }
     const code = this.failing[method];
     if (code !== undefined) {
       throw fsError(code);

@@ -1,4 +1,4 @@
-/** A file system in memory that outlives the service of a test; it is never full. */
+/** A file system in memory that outlives the service of a test; it is never full, but may break or hang. */
 import { basename, dirname } from "node:path";
 import type { SpoolFs } from "../../src/sink/spool-fs.js";
 
@@ -8,6 +8,29 @@ export class MemoryDisk {
   readonly files = new Map<string, Buffer>();
   /** True: nothing can be written. */
   isBroken = false;
+  /** Read it; hang() and answer() set it. */
+  hangs = false;
+  #answers = Promise.resolve();
+  #answer = () => {};
+
+  /** From here on no call is answered, nor has it an effect, until answer() lets all of them through. */
+  hang(): void {
+    this.answer();
+    this.hangs = true;
+    this.#answers = new Promise((resolve) => {
+      this.#answer = resolve;
+    });
+  }
+
+  answer(): void {
+    this.hangs = false;
+    this.#answer();
+  }
+
+  /** Resolves when the disk does not hang. */
+  ready(): Promise<void> {
+    return this.#answers;
+  }
 }
 
 /** One process's view of a disk; after `kill` its calls have no effect and never come back. */
@@ -70,7 +93,7 @@ export class MemorySpoolFs implements SpoolFs {
   }
 
   async #do<T>(work: () => T): Promise<T> {
-    await Promise.resolve();
+    await this.#disk.ready();
     return this.#isKilled ? await new Promise<never>(() => undefined) : work();
   }
 }

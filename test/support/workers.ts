@@ -8,9 +8,14 @@ export function linesOf(service: ServiceProcess, worker: number | undefined, msg
   return service.log.filter((line) => line.worker === worker && line.msg === msg);
 }
 
+/** Signals a worker's process that was started last. */
+export function signalWorker(service: ServiceProcess, worker: number, signal: NodeJS.Signals): void {
+  process.kill(Number(linesOf(service, worker, STARTED).at(-1)?.pid), signal);
+}
+
 /** Kills a worker and resolves when another has taken its place. */
 export async function replaceWorker(service: ServiceProcess, worker: number): Promise<void> {
   const starts = linesOf(service, worker, STARTED);
-  process.kill(Number(starts.at(-1)?.pid), "SIGKILL");
+  signalWorker(service, worker, "SIGKILL");
   await service.loggedWhere((line) => linesOf(service, worker, STARTED).indexOf(line) === starts.length);
 }

@@ -2,10 +2,13 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { pino } from "pino";
+import { DiskHangsError } from "../../../src/sink/disk-deadline.js";
 import type { EncodedBatch } from "../../../src/sink/sink.js";
 import { Spool, SpoolFullError, SpoolOpenError } from "../../../src/sink/spool.js";
-import { countSpoolFiles } from "../../../src/sink/spool-recovery.js";
+import type { SpoolFs } from "../../../src/sink/spool-fs.js";
+import { countSpoolFiles, type SpoolEntry } from "../../../src/sink/spool-recovery.js";
 import { encodeBatch, rowsAt } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { FaultySpoolFs } from "../../support/faulty-spool-fs.js";
@@ -437,4 +440,94 @@ describe("files that cannot be replayed", () => {
     await next.open();
     expect(next.setAsideFiles + next.files).toBe(4);
   });
+});
+
+describe("a disk that hangs", () => {
+  /** Resolves when `work` has been given up in a call of this method. */
+  async function givenUp(method: keyof SpoolFs, work: () => Promise<unknown>): Promise<void> {
+    fs.calls.length = 0;
+    const ended = expect(work()).rejects.toThrow("the spool's disk does not answer");
+    while (!fs.calls.some((call) => call.startsWith(method))) {
+      await setImmediate();
+    }
+    await clock.advance(10_000);
+    await ended;
+  }
+
+  it.each(["write", "move", "syncDirectory"] as const)(
+    "in %s has the batch refused after ten seconds and others at once, and whatever it does later is replaced",
+    async (method) => {
+      const spool = await openSpool();
+      await spool.store(batchOf(1));
+      const answer = fs.hang(method);
+      await givenUp(method, () => spool.store(batchOf(2)));
+      await expect(spool.store(batchOf(3))).rejects.toBeInstanceOf(DiskHangsError);
+      expect(spool).toMatchObject({ files: 1, rows: 1, bytes: BLOCK, isWritable: false });
+
+      answer();
+      await answersAgain();
+      await spool.store(batchOf(4));
+      expect(spool).toMatchObject({ files: 2, rows: 5, isWritable: true });
+      expect(await drain(spool)).toEqual([1, 4]);
+      expect(await filesIn(directory)).toEqual([]);
+    },
+  );
+
+  it("while a file is read keeps the file, however often it is asked", async () => {
+    const spool = await openSpool();
+    await spool.store(batchOf(1));
+    const entry = spool.oldest() as SpoolEntry;
+    const answer = fs.hang("read");
+    await givenUp("read", () => spool.read(entry));
+    for (let attempt = 1; attempt <= 20; attempt++) {
+      await expect(spool.read(entry)).rejects.toBeInstanceOf(DiskHangsError);
+    }
+    answer();
+    await answersAgain();
+    expect(await drain(spool)).toEqual([1]);
+  });
+
+  it("while a replayed file is removed does not keep the replay waiting", async () => {
+    const spool = await openSpool();
+    await spool.store(batchOf(1));
+    fs.hang("remove");
+    const removed = spool.remove(spool.oldest() as SpoolEntry);
+    await clock.advance(10_000);
+    await removed;
+    expect(spool).toMatchObject({ files: 0, rows: 0, bytes: BLOCK });
+  });
+
+  it("while the spool is listed ends the start with one line, and sets nothing aside", async () => {
+    await using first = await openSpool();
+    await first.store(batchOf(1));
+    await first.close();
+    fs.hang("read");
+    const spool = makeSpool();
+    await givenUp("read", () => spool.open());
+    expect(await batchFiles()).toHaveLength(1);
+  });
+
+  it("does not keep the spool from being closed", async () => {
+    let isAsked = false;
+    const lock = async () => ({
+      close: () => {
+        isAsked = true;
+        return new Promise<never>(() => undefined);
+      },
+    });
+    const spool = new Spool({ directory, maxBytes: BLOCK, clock, logger: pino({ level: "silent" }), lock });
+    await spool.open();
+    const closed = spool.close();
+    while (!isAsked) {
+      await setImmediate();
+    }
+    await clock.advance(10_000);
+    await closed;
+  });
+
+  async function answersAgain(): Promise<void> {
+    while (!log.some(({ msg }) => msg === "spool: the disk answers again")) {
+      await setImmediate();
+    }
+  }
 });

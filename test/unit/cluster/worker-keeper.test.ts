@@ -50,11 +50,13 @@ class FakeWorker {
 
 let clock: FakeClock;
 let forked: FakeWorker[];
+let log: string[];
 let keeper: WorkerKeeper;
 
 beforeEach(() => {
   clock = new FakeClock();
   forked = [];
+  log = [];
   keeper = new WorkerKeeper({
     assignment: ASSIGNMENT,
     fork: (events) => {
@@ -67,7 +69,7 @@ beforeEach(() => {
     },
     clock,
     random: () => 0.5,
-    logger: pino({ level: "silent" }),
+    logger: pino({}, { write: (line: string) => void log.push((JSON.parse(line) as { msg: string }).msg) }),
   });
 });
 
@@ -233,6 +235,23 @@ describe("the health of a worker", () => {
     expect(keeper.fault()).toBe("it has not been heard of for 10 s");
     latest().says({ kind: "health", dead: null, unready: null });
     expect(keeper.fault()).toBeUndefined();
+  });
+
+  it("is logged once when it says nothing for ten seconds, and when it is heard of again; it is not killed", async () => {
+    await clock.advance(9_999);
+    expect(log).toEqual([]);
+    await clock.advance(60_000);
+    expect(log).toEqual(["a worker hangs; it is let alone, and may come back"]);
+    expect(latest().signals).toEqual([]);
+    latest().says({ kind: "health", dead: null, unready: null });
+    expect(log.slice(1)).toEqual(["the worker is heard of again"]);
+  });
+
+  it("is waited for no more when it has died", async () => {
+    latest().ends(null, "ended by SIGKILL");
+    expect(clock.pendingTimers).toBe(1);
+    await keeper.stop();
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it.each([

@@ -62,7 +62,7 @@ describe("Flusher.close", () => {
     expect(rig.logged("info")).toEqual([
       "flusher started",
       "flusher: cancel received, draining",
-      "flush",
+      "flushed",
       "flusher: drained, done",
     ]);
   });

@@ -1,3 +1,5 @@
+import { BatchAbandonedError } from "../../../src/ingest/batch.js";
+import { QueueFullError } from "../../../src/ingest/flusher.js";
 import { FakeSink, FakeSpool } from "../../support/fake-sink.js";
 import { FlusherRig, watch } from "../../support/flusher-rig.js";
 
@@ -179,5 +181,79 @@ describe("Flusher with a spool that cannot be written", () => {
     expect(closed.state).toBe("resolved");
     expect(durable.state).toBe("rejected");
     expect(rig.flusher.queuedRows).toBe(1);
+  });
+});
+
+describe("Flusher with a spool that hangs", () => {
+  it("goes on trying the sink, and writes what came since when that is back", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
+    const held = watch(rig.flusher.durable(rig.push()));
+    await rig.settle();
+    spool.hang();
+    await rig.advance(1000);
+    expect(held.state).toBe("resolved");
+    const hanging = watch(rig.flusher.durable(rig.push()));
+    await rig.advance(1000);
+    expect(spool.held).toHaveLength(1);
+
+    rig.sink.mode = "accept";
+    const later = watch(rig.flusher.durable(rig.push()));
+    await rig.advance(30_000);
+    expect([hanging.state, later.state]).toEqual(["pending", "resolved"]);
+    expect(rig.sink.inserted).toEqual(rig.accepted.slice(2));
+    expect(rig.flusher.queuedRows).toBe(1);
+
+    spool.answer();
+    await rig.settle();
+    expect(hanging.state).toBe("resolved");
+    expect(spool.stored).toEqual(rig.accepted.slice(0, 2));
+    expect(rig.flusher.queuedRows).toBe(0);
+  });
+
+  it("gives it no second batch, and refuses new events when the memory is full, with the batch in it", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("transient"), spool });
+    spool.hang();
+    expect(rig.pushUntilRefused()).toBeInstanceOf(QueueFullError);
+    await rig.advance(60_000);
+    expect(spool.held).toHaveLength(1);
+    expect(rig.accepted).toHaveLength(100);
+    expect(rig.pushUntilRefused()).toBeInstanceOf(QueueFullError);
+    expect(rig.accepted).toHaveLength(100);
+  });
+
+  it("writes a batch that the spool gives back at last, once", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
+    spool.hang();
+    const durable = watch(rig.flusher.durable(rig.push()));
+    await rig.advance(10_000);
+    rig.sink.mode = "accept";
+    spool.failNext();
+    spool.answer();
+    await rig.advance(30_000);
+    expect(durable.state).toBe("resolved");
+    expect(spool.stored).toEqual([]);
+    expect(rig.sink.inserted).toEqual(rig.accepted);
+  });
+
+  it("waits for it at the deadline; what it gives back then is put nowhere, and callers that wait are told", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ shutdownTimeoutMs: 25_000, sink: new FakeSink("transient"), spool });
+    spool.hang();
+    const durable = watch(rig.flusher.durable(rig.push()));
+    await rig.settle();
+    const closed = watch(rig.flusher.close());
+    await rig.advance(25_000);
+    expect(closed.state).toBe("pending");
+    spool.isBroken = true;
+    spool.answer();
+    await rig.settle();
+    expect(closed.state).toBe("resolved");
+    expect(durable).toEqual({ state: "rejected", error: expect.any(BatchAbandonedError) });
+    expect(rig.flusher.queuedRows).toBe(1);
+    expect(rig.log.at(-1)).toMatchObject({ msg: "flusher: done, but events could be put nowhere", rows: 1 });
+    expect(rig.clock.pendingTimers).toBe(0);
   });
 });

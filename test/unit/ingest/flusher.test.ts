@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import { IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
 import { SinkError } from "../../../src/sink/sink.js";
 import { FakeSink, sinkError } from "../../support/fake-sink.js";
@@ -89,8 +90,8 @@ describe("Flusher", () => {
     await rig.advance(250);
     rig.sink.last.succeed();
     await rig.settle();
-    expect(rig.log.at(-1)).toMatchObject({
-      msg: "flush",
+    expect(rig.log.find(({ msg }) => msg === "flush")).toMatchObject({
+      level: pino.levels.values.debug,
       rows: 3,
       inserted: 3,
       duplicates: 0,
@@ -170,7 +171,7 @@ describe("Flusher, when the sink fails", () => {
 
     rig.sink.mode = "accept";
     await rig.advance(100);
-    expect(rig.logged("info").slice(-2)).toEqual(["flush: the database takes batches again", "flush"]);
+    expect(rig.logged("info").slice(-2)).toEqual(["flush: the database takes batches again", "flushed"]);
     expect(rig.flusher.sinkFault()).toBeUndefined();
   });
 

@@ -17,6 +17,8 @@ import { MemoryDisk, MemorySpoolFs } from "../../support/memory-spool-fs.js";
 const RUNS = Number(process.env.MODEL_RUNS ?? 1000);
 const SILENT = pino({ level: "silent" });
 const SHUTDOWN_TIMEOUT_MS = 25_000;
+/** What a stop may take beyond that when the disk hangs. */
+const HUNG_STOP_MS = 15_000;
 
 /** One run of the service between fakes: what a process holds. */
 class Life {
@@ -64,7 +66,7 @@ class Life {
   async stop(): Promise<void> {
     this.flusher.stopIntake();
     const stopped = Promise.all([this.replay.close(), this.flusher.close()]);
-    await this.clock.advance(SHUTDOWN_TIMEOUT_MS);
+    await this.clock.advance(SHUTDOWN_TIMEOUT_MS + HUNG_STOP_MS);
     await stopped;
     await this.spool.close();
   }
@@ -121,9 +123,10 @@ class World {
 
   async restart(): Promise<void> {
     const { life } = this;
+    const wasSound = !this.disk.isBroken && !this.disk.hangs;
     await life.stop();
     life.checkBooks();
-    if (!this.disk.isBroken) {
+    if (wasSound) {
       // What the sink did not take is in the spool.
       expect(life.queue.rows).toBe(0);
     }
@@ -137,6 +140,9 @@ class World {
     for (const id of lost) {
       this.mayBeLost.add(id);
     }
+    // A call in the system may have its effect after the process has ended.
+    this.disk.answer();
+    await life.clock.settle();
     this.life = new Life(this, life.clock.now() + 1);
     await this.life.start();
   }
@@ -155,6 +161,7 @@ class World {
   /** All faults are over; the service is left alone until memory and spool are empty. */
   async settle(): Promise<void> {
     this.disk.isBroken = false;
+    this.disk.answer();
     this.table.mode = "accept";
     if (this.table.inFlight > 0) {
       this.table.last.succeed();
@@ -233,6 +240,13 @@ const commands: fc.Arbitrary<Command>[] = [
       world.disk.isBroken = isBroken;
     }),
   ),
+  fc
+    .boolean()
+    .map((hangs) =>
+      command(`disk(${hangs ? "hangs" : "answers"})`, (world) =>
+        hangs ? world.disk.hang() : world.disk.answer(),
+      ),
+    ),
   fc.constant(command("seal", (world) => world.life.queue.seal())),
   fc.constant(command("crash", (world) => world.crash())),
   fc.constant(command("restart", (world) => world.restart())),
