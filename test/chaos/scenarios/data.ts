@@ -17,6 +17,7 @@ export const dataScenarios: readonly Scenario[] = [
   },
   {
     fault: "duplicates",
+    only: "full",
     async run() {
       await using rig = await ChaosRig.start();
       const producers = rig.produce({ copies: 3 });

@@ -39,7 +39,7 @@ async function striking(fault: NetworkFault, times: number, title: string): Prom
 }
 
 export const networkScenarios: readonly Scenario[] = [
-  { fault: "refused", run: () => lasting("refuse", 3_000, "connections refused for 3 s") },
+  { fault: "refused", only: "full", run: () => lasting("refuse", 3_000, "connections refused for 3 s") },
   { fault: "slow", only: "full", run: () => lasting("slow", 15_000, "500 ms of latency for 15 s") },
   { fault: "black hole", only: "full", run: () => lasting("blackhole", 45_000, "black hole for 45 s") },
   {

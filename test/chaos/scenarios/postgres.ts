@@ -83,20 +83,22 @@ async function setReadOnly(rig: ChaosRig, value: "on" | "off"): Promise<void> {
   await client.end();
 }
 
+function backendTerminated(times: number) {
+  return () =>
+    underLoad(`backend terminated in the middle of COPY, ${times} times`, async (rig) => {
+      for (let time = 0; time < times; time++) {
+        const unlock = await lockTable(rig);
+        await copyIsInProgress(rig);
+        await rig.query(`SELECT pg_terminate_backend(pid) ${COPY_IN_PROGRESS}`);
+        await unlock();
+      }
+      didHappen(rig.count("flush failed; the batch is kept and tried again") > 0, "a failed flush");
+    });
+}
+
 export const postgresScenarios: readonly Scenario[] = [
-  {
-    fault: "backend terminated",
-    run: () =>
-      underLoad("backend terminated in the middle of COPY, 10 times", async (rig) => {
-        for (let time = 0; time < 10; time++) {
-          const unlock = await lockTable(rig);
-          await copyIsInProgress(rig);
-          await rig.query(`SELECT pg_terminate_backend(pid) ${COPY_IN_PROGRESS}`);
-          await unlock();
-        }
-        didHappen(rig.count("flush failed; the batch is kept and tried again") > 0, "a failed flush");
-      }),
-  },
+  { fault: "backend terminated", only: "full", run: backendTerminated(10) },
+  { fault: "backend terminated, a few", only: "short", run: backendTerminated(3) },
   {
     fault: "immediate shutdown",
     only: "full",
@@ -135,6 +137,7 @@ export const postgresScenarios: readonly Scenario[] = [
   },
   {
     fault: "table renamed",
+    only: "full",
     run: () =>
       schemaFault(
         "incoming renamed away, and back",
