@@ -40,7 +40,7 @@ export class UndeliveredError extends Error {
 }
 
 export interface WaitOptions {
-  /** Longest wait, in milliseconds. */
+  /** Longest wait, in milliseconds; `Infinity`: no limit. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -138,9 +138,10 @@ export class BufferingClient implements AsyncDisposable {
     return true;
   }
 
-  /** Resolves when `push` has room for an event; also when the client is closed. */
+  /** Resolves when `push` has room for an event, however long that takes; also when the client is closed. */
   async whenRoom(): Promise<void> {
-    await this.#waits.until(() => this.#closing !== undefined || this.#buffer.hasRoom(EVENT_MAX_BYTES));
+    const hasRoom = () => this.#closing !== undefined || this.#buffer.hasRoom(EVENT_MAX_BYTES);
+    await this.#waits.until(hasRoom, Number.POSITIVE_INFINITY);
   }
 
   /**

@@ -12,11 +12,14 @@ import {
   universalClientResponseFromFetch,
 } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { TIMER_MAX_MS } from "../clock.js";
 import { messageOf } from "../error-message.js";
 
 /** What a gRPC client takes by default; the service keeps its answers below it. */
 const RESPONSE_MAX_BYTES = 4 * 1024 * 1024;
 const REQUEST_MAX_BYTES = 1024 * 1024;
+/** connect's word for a call that has no limit. It hands any other to a timer as it is. */
+const NO_TIMEOUT = 0;
 
 export interface FetchTransportOptions {
   readonly baseUrl: string;
@@ -28,7 +31,7 @@ export interface FetchTransportOptions {
 
 /** Makes a transport for unary calls. */
 export function createFetchTransport(options: FetchTransportOptions): Transport {
-  return createTransport({
+  const transport = createTransport({
     httpClient: createHttpClient(options.fetch),
     baseUrl: options.baseUrl,
     useBinaryFormat: true,
@@ -39,8 +42,12 @@ export function createFetchTransport(options: FetchTransportOptions): Transport 
     compressMinBytes: 0,
     readMaxBytes: RESPONSE_MAX_BYTES,
     writeMaxBytes: REQUEST_MAX_BYTES,
-    defaultTimeoutMs: options.timeoutMs,
   });
+  return {
+    ...transport,
+    unary: (method, signal, timeoutMs = options.timeoutMs, ...rest) =>
+      transport.unary(method, signal, timeoutMs > TIMER_MAX_MS ? NO_TIMEOUT : timeoutMs, ...rest),
+  };
 }
 
 function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {

@@ -9,7 +9,7 @@ export type StatsClient = Client<typeof StatsService>;
 export interface StatsClientOptions {
   /** Bearer token, or a function that gives the current one before each call. Default: none is sent. */
   readonly token?: string | (() => string | Promise<string>) | undefined;
-  /** Time limit of each call that names none, in milliseconds. Default: 10,000. */
+  /** Time limit of each call that names none, in milliseconds; `Infinity`: no limit. Default: 10,000. */
   readonly timeoutMs?: number | undefined;
   /** Headers for each call. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined;

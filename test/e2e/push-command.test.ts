@@ -115,6 +115,15 @@ test("exits with 69 when the service is out of reach", async () => {
   expect(stderr).toContain("to go on: tail -n +1\n");
 });
 
+test("waits out its patience and exits with 69 when there is more to send than it reads ahead", async () => {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const input = Array.from({ length: 30_000 }, (_, n) => line(n + 1)).join("");
+  const { status, stderr, stdout } = await push(["--stdin", "--url", url, "--timeout", "2"], input);
+  expect(status).toBe(69);
+  expect(stdout).toBe("0 acknowledged, 0 rejected, 0 bad lines, 10000 without an answer\n");
+  expect(stderr).toContain("all lines up to 0 are settled; to go on: tail -n +1\n");
+});
+
 test("sends STATS_TOKEN, and exits with 77 when it is refused", async () => {
   const seen: (string | undefined)[] = [];
   const gate = createServer((request, response) => {

@@ -37,8 +37,6 @@ export interface PushRunDeps {
 export const EVENTS_MAX = 10_000;
 /** The last that was read may still be on its way when a signal comes. */
 const SIGNAL_FLUSH_MS = 10_000;
-/** As long as it takes: patience ends it. */
-const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
 const REFUSING_CODES: ReadonlySet<Code> = new Set([
   Code.Unauthenticated,
@@ -97,7 +95,8 @@ export class PushRun {
   /** Pushes the lines and waits for their answers. */
   async push(lines: AsyncIterable<EventLine>): Promise<PushResult> {
     await this.#feed(lines);
-    await Promise.race([this.#flush(NO_TIMEOUT_MS), this.#stopped]);
+    // As long as it takes: patience ends it.
+    await Promise.race([this.#flush(Number.POSITIVE_INFINITY), this.#stopped]);
     if (this.#stop?.kind === "signal") {
       await this.#flush(SIGNAL_FLUSH_MS);
     }

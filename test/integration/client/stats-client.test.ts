@@ -122,3 +122,14 @@ test("gives a server that is silent no more than its time", async () => {
   const client = createStatsClient(url, { timeoutMs: 50 });
   expect(await failure(client.push(EVENT))).toMatchObject({ code: Code.DeadlineExceeded });
 });
+
+test.each([Number.POSITIVE_INFINITY, 2 ** 31])(
+  "takes a time limit that is longer than a timer can be for none (%d ms)",
+  async (timeoutMs) => {
+    const { client, seen } = await openClient({ timeoutMs }, ["connect-timeout-ms"]);
+    await client.push(EVENT);
+    await client.push(EVENT, { timeoutMs });
+    await client.push(EVENT, { timeoutMs: 5_000 });
+    expect(seen).toEqual([[undefined], [undefined], ["5000"]]);
+  },
+);

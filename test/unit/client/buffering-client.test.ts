@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { AckMode } from "../../../gen/stats/v1/stats_pb.js";
 import { BufferingClient, UndeliveredError } from "../../../src/client/buffering-client.js";
 import type { BufferingOptions, Failure, Rejection } from "../../../src/client/options.js";
+import { TIMER_MAX_MS } from "../../../src/clock.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { badRequest, busy, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
 
@@ -352,6 +353,34 @@ describe("close", () => {
     expect(client.counters).toMatchObject({ pushed: 4, buffered: 4, retried: 0 });
     expect(clock.pendingTimers).toBe(0);
     await expect(client.flush()).rejects.toEqual(new UndeliveredError(4));
+  });
+
+  test.each([Number.POSITIVE_INFINITY, TIMER_MAX_MS + 1])(
+    "waits longer than a timer can be when it is told to (%d ms)",
+    async (timeoutMs) => {
+      const { clock, client, push, call } = setUp();
+      push(1);
+      const flushed = client.flush({ timeoutMs });
+      const closed = client.close({ timeoutMs });
+      await clock.advance(TIMER_MAX_MS);
+      call().answer();
+      await flushed;
+      expect(await closed).toEqual({ undelivered: 0 });
+      expect(clock.pendingTimers).toBe(0);
+    },
+  );
+
+  test("gives up at a deadline that is further away than a timer can be", async () => {
+    const { clock, client, push } = setUp();
+    push(1);
+    let isClosed = false;
+    const closed = client.close({ timeoutMs: TIMER_MAX_MS + 1 }).finally(() => {
+      isClosed = true;
+    });
+    await clock.advance(TIMER_MAX_MS);
+    expect(isClosed).toBe(false);
+    await clock.advance(1);
+    expect(await closed).toEqual({ undelivered: 1 });
   });
 
   test("ends the wait for room", async () => {
