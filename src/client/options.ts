@@ -8,7 +8,7 @@ import type { BufferBounds } from "./event-buffer.js";
 export interface Rejection {
   /** The object that was pushed. */
   readonly event: StatsEvent;
-  /** `INVALID`, or the name of a reason that this version does not know. */
+  /** `INVALID`, `PERMISSION_DENIED`, or the name of a reason that this version does not know. */
   readonly reason: string;
   /** For people. */
   readonly message: string;

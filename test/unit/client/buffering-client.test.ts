@@ -4,7 +4,7 @@ import { BufferingClient, UndeliveredError } from "../../../src/client/buffering
 import type { BufferingOptions, Failure, Rejection } from "../../../src/client/options.js";
 import { TIMER_MAX_MS } from "../../../src/clock.js";
 import { FakeClock } from "../../support/fake-clock.js";
-import { badRequest, busy, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+import { badRequest, busy, denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
 
 function setUp(options: BufferingOptions = {}) {
   const clock = new FakeClock();
@@ -279,6 +279,22 @@ describe("rejections", () => {
     await clock.settle();
     expect(client.counters).toMatchObject({ rejected: 3, buffered: 0 });
     expect(rejections.map(({ violations }) => violations.length)).toEqual([0, 1, 0]);
+  });
+
+  test("drops the whole batch when the token allows none of it, and goes on at once", async () => {
+    const { clock, client, pusher, call, push, rejections, failures } = setUp({ maxCalls: 1 });
+    push(1, 2, 3, 4, 5, 6);
+    call().fail(denied("events[0].property", "events[1].section", "events"));
+    await clock.settle();
+    expect(client.counters).toMatchObject({ rejected: 3, buffered: 3, retried: 0 });
+    // The service names the first fields only.
+    expect(rejections.map(({ reason, violations }) => [reason, violations.length])).toEqual([
+      ["PERMISSION_DENIED", 1],
+      ["INVALID", 1],
+      ["PERMISSION_DENIED", 0],
+    ]);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[4, 5, 6]]);
+    expect(failures).toEqual([]);
   });
 
   test.each([

@@ -3,7 +3,7 @@ import { BufferingClient } from "../../../src/client/buffering-client.js";
 import type { EventLine } from "../../../src/commands/push/event-lines.js";
 import { EVENTS_MAX, PushRun } from "../../../src/commands/push/push-run.js";
 import { FakeClock } from "../../support/fake-clock.js";
-import { FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+import { denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
 
 function setUp() {
   const clock = new FakeClock();
@@ -71,6 +71,15 @@ test("names the line of what is rejected and of what is no event", async () => {
     [5, expect.stringContaining("is rejected: section must be")],
     [4, "is rejected: property is not known"],
   ]);
+});
+
+test("names a line whose property the token does not allow, also when it is alone in its batch", async () => {
+  const { clock, pusher, run, faults } = setUp();
+  const result = run.push(lines(1));
+  await clock.settle();
+  pusher.calls[0]?.fail(denied("events[0].property"));
+  expect(await result).toMatchObject({ rejected: 1, settledThrough: 1, stop: undefined });
+  expect(faults).toEqual([[1, "is rejected: property is wrong"]]);
 });
 
 test("sends what was read when a signal comes, and tells where to go on", async () => {
