@@ -97,10 +97,13 @@ export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
   };
 }
 
-/** The service takes fewer events in a call. */
-function isTooLong({ code }: ConnectError, fields: readonly FieldViolation[]): boolean {
+/** The service takes fewer events, or bytes, in a call. RESOURCE_EXHAUSTED is about room only if it says for when. */
+function isTooLong(error: ConnectError, fields: readonly FieldViolation[]): boolean {
+  if (error.code === Code.ResourceExhausted) {
+    return error.findDetails(RetryInfoSchema).length === 0;
+  }
   const isOnlyTooMany = fields.length > 0 && fields.every(({ field }) => field === TOO_MANY_FIELD);
-  return code === Code.InvalidArgument && isOnlyTooMany;
+  return error.code === Code.InvalidArgument && isOnlyTooMany;
 }
 
 /** None of the events can be accepted, ever. A denial that names no event is about the caller. */

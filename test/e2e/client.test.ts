@@ -43,9 +43,12 @@ test("events of a buffering client become rows, those that the service rejects a
   expect(await stats.close()).toEqual({ undelivered: 0 });
 });
 
-test("batches that are longer than the service takes arrive in parts", async () => {
+test.each([
+  ["events", { BATCH_MAX_EVENTS: "300" }],
+  ["bytes", { REQUEST_MAX_BYTES: "32768" }],
+])("batches of more %s than the service takes arrive in parts", async (_, bound) => {
   await using database = await createTestDatabase();
-  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, BATCH_MAX_EVENTS: "300" });
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, ...bound });
   await using stats = createBufferingClient(service.url, { ack: "durable" });
   for (let id = 1; id <= 2_000; id++) {
     stats.push({ property: "news", section: 1, id });

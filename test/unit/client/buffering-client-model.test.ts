@@ -19,6 +19,7 @@ const ERRORS = [
   new ConnectError("who?", Code.Unauthenticated),
   new TypeError("fetch failed"),
   busy(Code.ResourceExhausted, 3_000),
+  new ConnectError("too long", Code.ResourceExhausted),
 ];
 
 type Step =

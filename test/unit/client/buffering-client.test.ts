@@ -240,10 +240,13 @@ describe("retries", () => {
     expect(client.counters).toMatchObject({ acknowledged: 0, rejected: 0, buffered: 2 });
   });
 
-  test("halves a batch that is too long for the service, and makes later ones shorter", async () => {
+  test.each([
+    ["events", badRequest("events")],
+    ["bytes", new ConnectError("message size 64002 is larger", Code.ResourceExhausted)],
+  ])("halves a batch of too many %s for the service, and makes later ones shorter", async (_, error) => {
     const { clock, client, pusher, push, call } = setUp({ batchEvents: 4, maxCalls: 1 });
     push(1, 2, 3, 4);
-    call().fail(badRequest("events"));
+    call().fail(error);
     await clock.settle();
     expect(call().items).toEqual([1, 2]);
     call().answer();
@@ -254,6 +257,16 @@ describe("retries", () => {
     push(5, 6);
     expect(pusher.calls.map(({ items }) => items)).toEqual([[5, 6]]);
     expect(client.counters).toMatchObject({ acknowledged: 4, rejected: 0 });
+  });
+
+  test("keeps an event that is too long for the service by itself", async () => {
+    const { clock, client, pusher, push, call, failures } = setUp({ batchEvents: 1 });
+    push(1);
+    call().fail(new ConnectError("message size 64 is larger", Code.ResourceExhausted));
+    await clock.advance(100);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1]]);
+    expect(failures).toMatchObject([{ events: 1, retryInMs: 100 }]);
+    expect(client.counters).toMatchObject({ rejected: 0, buffered: 1 });
   });
 });
 
