@@ -70,6 +70,39 @@ describe("batches", () => {
     ]);
   });
 
+  test("puts together what comes while as many calls are in flight as may be", async () => {
+    const { clock, pusher, push, call } = setUp({ maxCalls: 1, batchAgeMs: 200 });
+    push(1);
+    for (const id of [2, 3]) {
+      await clock.advance(200);
+      push(id);
+    }
+    await clock.advance(200);
+    call().answer();
+    await clock.settle();
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[2, 3]]);
+  });
+
+  test("sends what has piled up in an outage in full batches, the failed one first", async () => {
+    const { clock, client, pusher, push, call } = setUp({ maxCalls: 1, batchAgeMs: 200 });
+    push(1);
+    await clock.advance(200);
+    call().fail(busy(Code.Unavailable, 10_000));
+    for (let id = 2; id <= 9; id++) {
+      push(id);
+      await clock.advance(1_000);
+    }
+    await clock.advance(2_000);
+    const batches: number[][] = [];
+    while (client.counters.buffered > 0) {
+      batches.push(call().items);
+      call().answer();
+      await clock.settle();
+    }
+    expect(batches).toEqual([[1], [2, 3, 4], [5, 6, 7], [8, 9]]);
+    expect(pusher.count).toBe(5);
+  });
+
   test("gives each event an id, in ascending order, and keeps the caller's", () => {
     const { client, push, call } = setUp();
     const eventId = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -410,6 +443,16 @@ describe("close", () => {
     expect(isClosed).toBe(false);
     await clock.advance(1);
     expect(await closed).toEqual({ undelivered: 1 });
+  });
+
+  test("tells how many events are left, however many batches they make", async () => {
+    const { clock, client } = setUp({ batchEvents: 1, maxEvents: 150_000, maxBytes: 2 ** 30 });
+    for (let id = 1; id <= 150_000; id++) {
+      client.push({ property: "news", section: 1, id });
+    }
+    const closed = client.close({ timeoutMs: 1_000 });
+    await clock.advance(1_000);
+    expect(await closed).toEqual({ undelivered: 150_000 });
   });
 
   test("ends the wait for room", async () => {
