@@ -27,7 +27,7 @@ export interface PushResult {
 export interface PushRunDeps {
   readonly createClient: (options: BufferingOptions) => BufferingClient;
   readonly clock: Clock;
-  /** Without an acknowledgement for so long, the service is out of reach. */
+  /** When events wait for so long and none gets an answer, the service is out of reach. */
   readonly patienceMs: number;
   /** Told what is wrong with a line. */
   readonly onFault: (line: number, what: string) => void;
@@ -35,6 +35,7 @@ export interface PushRunDeps {
 
 /** Events that are read ahead of their answers. */
 export const EVENTS_MAX = 10_000;
+const CALL_TIMEOUT_MS = 10_000;
 /** The last that was read may still be on its way when a signal comes. */
 const SIGNAL_FLUSH_MS = 10_000;
 
@@ -49,14 +50,15 @@ export class PushRun {
   readonly #deps: PushRunDeps;
   readonly #lines = new LineLedger();
   readonly #client: BufferingClient;
-  #progressAt: number;
+  /** Events wait for an answer since then, and none has got one; on the clock's `elapsed()`. */
+  #waitingSince: number;
   #stop: PushStop | undefined;
   #endEarly: () => void = () => undefined;
   readonly #stopped: Promise<void>;
 
   constructor(deps: PushRunDeps) {
     this.#deps = deps;
-    this.#progressAt = deps.clock.elapsed();
+    this.#waitingSince = deps.clock.elapsed();
     this.#stopped = new Promise((resolve) => {
       this.#endEarly = resolve;
     });
@@ -65,8 +67,9 @@ export class PushRun {
       maxCalls: 1,
       batchEvents: 5_000,
       maxEvents: EVENTS_MAX,
+      callTimeoutMs: Math.min(CALL_TIMEOUT_MS, deps.patienceMs),
       onAcknowledged: (events) => {
-        this.#progressAt = deps.clock.elapsed();
+        this.#waitingSince = deps.clock.elapsed();
         for (const event of events) {
           this.#lines.settle(event);
         }
@@ -115,6 +118,9 @@ export class PushRun {
         return;
       }
       if ("event" in line) {
+        if (this.#client.counters.buffered === 0) {
+          this.#waitingSince = this.#deps.clock.elapsed();
+        }
         this.#lines.read(line.number, line.event);
         this.#client.push(line.event);
       } else {
@@ -129,6 +135,7 @@ export class PushRun {
   }
 
   #reject({ event, message, violations }: Rejection): void {
+    this.#waitingSince = this.#deps.clock.elapsed();
     const details = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
     this.#deps.onFault(this.#lines.settle(event) ?? 0, `is rejected: ${details || message}`);
   }
@@ -136,7 +143,7 @@ export class PushRun {
   #judge({ error }: Failure): void {
     if (REFUSING_CODES.has(error.code)) {
       this.stop({ kind: "refused", error });
-    } else if (this.#deps.clock.elapsed() - this.#progressAt >= this.#deps.patienceMs) {
+    } else if (this.#deps.clock.elapsed() - this.#waitingSince >= this.#deps.patienceMs) {
       this.stop({ kind: "unreachable", error });
     }
   }
