@@ -149,6 +149,7 @@ test.each([
   [["--property", "news", "--section", "x"], "--section takes a whole number from 1"],
   [["--property", "news", "--stdin"], "--property and --stdin exclude each other"],
   [["--url", "nowhere"], "--url must be an absolute URL"],
+  [["--token", "abc\ndef"], "token has characters that a header cannot carry"],
   [["--timeout", "0"], "--timeout takes a whole number from 1"],
   [["--colour", "red"], "Unknown option '--colour'"],
 ])("exits with 2 and says what is wrong with the command line: %j", async (args, message) => {
