@@ -56,11 +56,17 @@ function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {
     const response = await fetch(request.url, {
       method: request.method,
       headers: request.header,
+      // `fetch` makes a GET of the call, or cannot repeat its body.
+      redirect: "manual",
       ...(body && { body: body as Uint8Array<ArrayBuffer> }),
       ...(request.signal && { signal: request.signal }),
     }).catch((error: unknown) => {
       throw unreachable(error, request);
     });
+    if (isRedirect(response)) {
+      await response.body?.cancel();
+      throw redirected(response, request);
+    }
     const header = new Headers(response.headers);
     // They speak of the body before `fetch` decompressed it.
     header.delete("content-encoding");
@@ -68,6 +74,19 @@ function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {
     const universal = universalClientResponseFromFetch(response);
     return { ...universal, header, body: namingFaults(universal.body, request) };
   };
+}
+
+/** Browsers hide what it is, and where it leads. */
+function isRedirect({ type, status }: Response): boolean {
+  return type === "opaqueredirect" || (status >= 300 && status < 400);
+}
+
+/** Like the answer of a server that knows no such method: someone has to mend the address. */
+function redirected({ headers }: Response, { url }: UniversalClientRequest): ConnectError {
+  const location = headers.get("location");
+  const target = location === null ? "elsewhere" : `to ${location}`;
+  const message = `${new URL(url).origin} redirects ${target}, which calls do not follow`;
+  return new ConnectError(message, Code.Unimplemented);
 }
 
 /** A body whose loss on the way is an error like that of a server out of reach. */
