@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AckMode } from "../../../gen/stats/v1/stats_pb.js";
 import { BufferingClient, UndeliveredError } from "../../../src/client/buffering-client.js";
+import type { StatsEvent } from "../../../src/client/event.js";
 import type { BufferingOptions, Failure, Rejection } from "../../../src/client/options.js";
 import { TIMER_MAX_MS } from "../../../src/clock.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -355,6 +356,15 @@ describe("rejections", () => {
     const { client, rejections } = setUp();
     expect(client.push(event)).toBe(false);
     expect(rejections).toMatchObject([{ reason: "INVALID", violations: [{ field }] }]);
+    expect(client.counters).toMatchObject({ pushed: 1, rejected: 1, buffered: 0 });
+  });
+
+  test.each([undefined, null, "news"])("rejects what is no event without throwing: %j", (thing) => {
+    const { client, rejections } = setUp();
+    const event = thing as unknown as StatsEvent;
+    expect(client.push(event)).toBe(false);
+    const violations = ["property", "section", "id"].map((field) => ({ field }));
+    expect(rejections).toMatchObject([{ event, reason: "INVALID", violations }]);
     expect(client.counters).toMatchObject({ pushed: 1, rejected: 1, buffered: 0 });
   });
 });
