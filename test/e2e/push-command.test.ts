@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { open } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -141,6 +142,21 @@ test("sends STATS_TOKEN, and exits with 77 when it is refused", async () => {
     expect(stderr).not.toContain("secret");
   } finally {
     gate.close();
+  }
+});
+
+test("exits with 2 when standard input is a directory", async () => {
+  const directory = await open(import.meta.dirname);
+  try {
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, "push", "--stdin"], {
+      env: { STATS_URL: service.url },
+      stdio: [directory.fd, "ignore", "pipe"],
+      encoding: "utf8",
+    });
+    expect(status).toBe(2);
+    expect(stderr).toContain("standard input is a directory");
+  } finally {
+    await directory.close();
   }
 });
 
