@@ -135,8 +135,12 @@ function rejectAll(
     // The service names the first fields only.
     const own = violations.get(index) ?? [];
     const isDenied = error.code === Code.PermissionDenied && own.every(({ field }) => field === DENIED_FIELD);
-    const reason = isDenied ? "PERMISSION_DENIED" : "INVALID";
-    return { event, reason, message: error.rawMessage, violations: own };
+    return {
+      event,
+      reason: isDenied ? "PERMISSION_DENIED" : "INVALID",
+      message: own.map(({ field, description }) => `${field} ${description}`).join("; ") || error.rawMessage,
+      violations: own,
+    };
   });
 }
 

@@ -335,11 +335,13 @@ describe("rejections", () => {
     await clock.settle();
     expect(client.counters).toMatchObject({ rejected: 3, buffered: 3, retried: 0 });
     // The service names the first fields only.
-    expect(rejections.map(({ reason, violations }) => [reason, violations.length])).toEqual([
-      ["PERMISSION_DENIED", 1],
-      ["INVALID", 1],
-      ["PERMISSION_DENIED", 0],
-    ]);
+    expect(rejections.map(({ reason, message, violations }) => [reason, message, violations.length])).toEqual(
+      [
+        ["PERMISSION_DENIED", "property is wrong", 1],
+        ["INVALID", "section is wrong", 1],
+        ["PERMISSION_DENIED", "bad", 0],
+      ],
+    );
     expect(pusher.calls.map(({ items }) => items)).toEqual([[4, 5, 6]]);
     expect(failures).toEqual([]);
   });
