@@ -1,12 +1,15 @@
 /** Time as the service sees it: one interface, injected, so that tests own the clock; it never waits by itself. */
 
+/** Longest delay of a timer, in milliseconds, some 24 days: in Node and in browsers a longer one fires at once. */
+export const TIMER_MAX_MS = 2 ** 31 - 1;
+
 /** A source of time. */
 export interface Clock {
   /** Unix time in milliseconds. May jump when the machine's clock is set. */
   now(): number;
   /** Milliseconds since some fixed moment; never runs back. For durations and deadlines. */
   elapsed(): number;
-  /** Calls `callback` once, `delayMs` from now, unless the returned function is called before. */
+  /** Calls `callback` once, `delayMs` from now (at most {@link TIMER_MAX_MS}), unless the returned function is called before. */
   schedule(delayMs: number, callback: () => void): () => void;
 }
 

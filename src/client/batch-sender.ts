@@ -1,4 +1,4 @@
-/** Sends sealed batches, a few at a time, and paces itself by what comes of them; it never keeps the books. */
+/** Sends batches, a few calls at a time, and paces itself by what comes of them; it never keeps the books. */
 import { ConnectError } from "@connectrpc/connect";
 import { AckMode, type PushBatchResponse } from "../../gen/stats/v1/stats_pb.js";
 import type { Clock } from "../clock.js";

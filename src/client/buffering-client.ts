@@ -40,7 +40,7 @@ export class UndeliveredError extends Error {
 }
 
 export interface WaitOptions {
-  /** Longest wait, in milliseconds. */
+  /** Longest wait, in milliseconds; `Infinity`: no limit. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -79,7 +79,7 @@ export class BufferingClient implements AsyncDisposable {
   readonly #sender: BatchSender;
   readonly #waits: Waits;
   readonly #counts = { pushed: 0, acknowledged: 0, rejected: 0, refused: 0, retried: 0 };
-  #cancelSeal: (() => void) | undefined;
+  #cancelRelease: (() => void) | undefined;
   #closing: Promise<{ undelivered: number }> | undefined;
 
   /** @throws TypeError when an option is out of its range */
@@ -133,14 +133,15 @@ export class BufferingClient implements AsyncDisposable {
     this.#counts.pushed += 1;
     const { property, section, id, eventId = this.#newEventId() } = event;
     this.#buffer.add({ source: event, property, section, id, eventId, bytes, order: this.#counts.pushed });
-    this.#sealInTime();
     this.#sender.send();
+    this.#releaseInTime();
     return true;
   }
 
-  /** Resolves when `push` has room for an event; also when the client is closed. */
+  /** Resolves when `push` has room for an event, however long that takes; also when the client is closed. */
   async whenRoom(): Promise<void> {
-    await this.#waits.until(() => this.#closing !== undefined || this.#buffer.hasRoom(EVENT_MAX_BYTES));
+    const hasRoom = () => this.#closing !== undefined || this.#buffer.hasRoom(EVENT_MAX_BYTES);
+    await this.#waits.until(hasRoom, Number.POSITIVE_INFINITY);
   }
 
   /**
@@ -180,7 +181,7 @@ export class BufferingClient implements AsyncDisposable {
 
   /** Resolves with true when all that was pushed before has left the buffer; with false if that takes too long. */
   #settled(timeoutMs: number): Promise<boolean> {
-    this.#seal();
+    this.#release();
     const through = this.#counts.pushed;
     return this.#waits.until(() => this.#buffer.oldest() > through, timeoutMs);
   }
@@ -190,23 +191,23 @@ export class BufferingClient implements AsyncDisposable {
     return formatUuid(this.#id);
   }
 
-  #sealInTime(): void {
-    if (this.#buffer.hasOpen) {
-      this.#cancelSeal ??= this.#clock.schedule(this.#batchAgeMs, () => this.#seal());
+  #releaseInTime(): void {
+    if (this.#buffer.hasUnreleased) {
+      this.#cancelRelease ??= this.#clock.schedule(this.#batchAgeMs, () => this.#release());
     } else {
-      this.#cancelSealing();
+      this.#cancelReleasing();
     }
   }
 
-  #seal(): void {
-    this.#cancelSealing();
-    this.#buffer.seal();
+  #release(): void {
+    this.#cancelReleasing();
+    this.#buffer.release();
     this.#sender.send();
   }
 
-  #cancelSealing(): void {
-    this.#cancelSeal?.();
-    this.#cancelSeal = undefined;
+  #cancelReleasing(): void {
+    this.#cancelRelease?.();
+    this.#cancelRelease = undefined;
   }
 
   /** Does what the verdict says: the books first, for those who are told look at them. */

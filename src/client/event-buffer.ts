@@ -27,13 +27,22 @@ export interface BufferBounds {
   readonly batchBytes: number;
 }
 
-/** An event is in the open batch, then in a sealed one, then in flight; from there it leaves or is sealed again. */
+/**
+ * An event waits, then it is in flight; from there it leaves, or waits to be sent again. Batches are made when they are
+ * taken, not before: what comes while no call may be made goes in few long calls after it.
+ */
 export class EventBuffer {
   readonly #bounds: BufferBounds;
   #batchEvents: number;
-  #open: BufferedEvent[] = [];
-  #openBytes = 0;
-  #sealed: EventBatch[] = [];
+  /** By ascending order; those before `#next` have been taken. */
+  #waiting: BufferedEvent[] = [];
+  #next = 0;
+  /** Of those that wait. */
+  #waitingBytes = 0;
+  /** Events up to this order need not wait for a full batch. */
+  #releasedThrough = 0;
+  /** Few: parts of what was in flight. */
+  readonly #again: EventBatch[] = [];
   readonly #inFlight = new Set<EventBatch>();
   #events = 0;
   #bytes = 0;
@@ -48,8 +57,9 @@ export class EventBuffer {
     return this.#events;
   }
 
-  get hasOpen(): boolean {
-    return this.#open.length > 0;
+  /** True when an event waits that has not been released. */
+  get hasUnreleased(): boolean {
+    return this.#next < this.#waiting.length && this.#lastOrder() > this.#releasedThrough;
   }
 
   /** True when an event of that size can be added. */
@@ -57,32 +67,22 @@ export class EventBuffer {
     return this.#events < this.#bounds.maxEvents && this.#bytes + bytes <= this.#bounds.maxBytes;
   }
 
-  /** Adds an event to the open batch, and seals batches that are full. The caller sees to it that there is room. */
+  /** Adds an event. The caller sees to it that there is room. */
   add(event: BufferedEvent): void {
-    if (this.#openBytes + event.bytes > this.#bounds.batchBytes) {
-      this.seal();
-    }
-    this.#open.push(event);
-    this.#openBytes += event.bytes;
+    this.#waiting.push(event);
+    this.#waitingBytes += event.bytes;
     this.#events += 1;
     this.#bytes += event.bytes;
-    if (this.#open.length >= this.#batchEvents) {
-      this.seal();
-    }
   }
 
-  /** Lets the open batch go, if there is one. */
-  seal(): void {
-    if (this.hasOpen) {
-      this.#sealed.push(this.#open);
-      this.#open = [];
-      this.#openBytes = 0;
-    }
+  /** Lets all go that is there, though it may not make a full batch. */
+  release(): void {
+    this.#releasedThrough = this.#lastOrder();
   }
 
-  /** The oldest sealed batch, which is in flight from now on. */
+  /** The next batch to send, in flight from now on: one that is to be sent again, or of the oldest that wait. */
   take(): EventBatch | undefined {
-    const batch = this.#sealed.shift();
+    const batch = this.#again.shift() ?? (this.#isDue() ? this.#cut() : undefined);
     if (batch !== undefined) {
       this.#inFlight.add(batch);
     }
@@ -90,8 +90,8 @@ export class EventBuffer {
   }
 
   /**
-   * Ends a flight: of its events, those in `again` go to the front once more, in these batches; the others leave. A batch
-   * that comes back in parts was too long for one call: later ones get no longer than such a part.
+   * Ends a flight: of its events, those in `again` are sent once more, before all others and in these batches; the others
+   * leave. A batch that comes back in parts was too long for one call: later ones get no longer than such a part.
    */
   land(batch: EventBatch, again: readonly EventBatch[]): void {
     this.#inFlight.delete(batch);
@@ -102,15 +102,52 @@ export class EventBuffer {
         this.#bytes -= event.bytes;
       }
     }
-    this.#sealed.unshift(...again);
+    this.#again.unshift(...again);
     if (again.length > 1) {
-      this.#batchEvents = Math.min(this.#batchEvents, ...again.map(({ length }) => length));
+      this.#batchEvents = Math.min(this.#batchEvents, Math.max(...again.map(({ length }) => length)));
     }
   }
 
   /** Order of the oldest event in the buffer; infinite when it is empty. */
   oldest(): number {
-    const firsts = [this.#open, ...this.#sealed, ...this.#inFlight].map((batch) => batch[0]?.order);
-    return Math.min(...firsts.map((order) => order ?? Number.POSITIVE_INFINITY));
+    const firsts = [...this.#again, ...this.#inFlight].map(([first]) => first);
+    const orders = [this.#waiting[this.#next], ...firsts].map((event) => event?.order);
+    return Math.min(...orders.map((order) => order ?? Number.POSITIVE_INFINITY));
+  }
+
+  #lastOrder(): number {
+    return this.#waiting.at(-1)?.order ?? 0;
+  }
+
+  /** True when a batch may be made of those that wait: they fill one, or the first was released. */
+  #isDue(): boolean {
+    const first = this.#waiting[this.#next];
+    return (
+      first !== undefined &&
+      (first.order <= this.#releasedThrough ||
+        this.#waiting.length - this.#next >= this.#batchEvents ||
+        this.#waitingBytes >= this.#bounds.batchBytes)
+    );
+  }
+
+  /** As many of those that wait as fit in a batch. */
+  #cut(): EventBatch {
+    const batch: BufferedEvent[] = [];
+    let bytes = 0;
+    for (const event of this.#waiting.slice(this.#next, this.#next + this.#batchEvents)) {
+      if (bytes + event.bytes > this.#bounds.batchBytes) {
+        break;
+      }
+      batch.push(event);
+      bytes += event.bytes;
+    }
+    this.#waitingBytes -= bytes;
+    this.#next += batch.length;
+    // Not each time: that would move all that wait for each batch.
+    if (4 * this.#next >= this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#next);
+      this.#next = 0;
+    }
+    return batch;
   }
 }

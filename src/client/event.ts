@@ -50,7 +50,8 @@ function isUint32(value: unknown): boolean {
 const parsedId = new Uint8Array(ID_BYTES);
 
 /** What keeps an event from being put into a request, whatever its type says; empty when nothing does. */
-export function eventViolations({ property, section, id, eventId }: StatsEvent): FieldViolation[] {
+export function eventViolations(event: StatsEvent): FieldViolation[] {
+  const { property, section, id, eventId }: Partial<StatsEvent> = event ?? {};
   const violations: FieldViolation[] = [];
   if (typeof property !== "string" || property === "" || property.length > PROPERTY_MAX_CHARACTERS) {
     violations.push({

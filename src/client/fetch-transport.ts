@@ -12,11 +12,14 @@ import {
   universalClientResponseFromFetch,
 } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { TIMER_MAX_MS } from "../clock.js";
 import { messageOf } from "../error-message.js";
 
 /** What a gRPC client takes by default; the service keeps its answers below it. */
 const RESPONSE_MAX_BYTES = 4 * 1024 * 1024;
 const REQUEST_MAX_BYTES = 1024 * 1024;
+/** connect's word for a call that has no limit. It hands any other to a timer as it is. */
+const NO_TIMEOUT = 0;
 
 export interface FetchTransportOptions {
   readonly baseUrl: string;
@@ -28,7 +31,7 @@ export interface FetchTransportOptions {
 
 /** Makes a transport for unary calls. */
 export function createFetchTransport(options: FetchTransportOptions): Transport {
-  return createTransport({
+  const transport = createTransport({
     httpClient: createHttpClient(options.fetch),
     baseUrl: options.baseUrl,
     useBinaryFormat: true,
@@ -39,8 +42,12 @@ export function createFetchTransport(options: FetchTransportOptions): Transport 
     compressMinBytes: 0,
     readMaxBytes: RESPONSE_MAX_BYTES,
     writeMaxBytes: REQUEST_MAX_BYTES,
-    defaultTimeoutMs: options.timeoutMs,
   });
+  return {
+    ...transport,
+    unary: (method, signal, timeoutMs = options.timeoutMs, ...rest) =>
+      transport.unary(method, signal, timeoutMs > TIMER_MAX_MS ? NO_TIMEOUT : timeoutMs, ...rest),
+  };
 }
 
 function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {
@@ -49,11 +56,17 @@ function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {
     const response = await fetch(request.url, {
       method: request.method,
       headers: request.header,
+      // `fetch` makes a GET of the call, or cannot repeat its body.
+      redirect: "manual",
       ...(body && { body: body as Uint8Array<ArrayBuffer> }),
       ...(request.signal && { signal: request.signal }),
     }).catch((error: unknown) => {
       throw unreachable(error, request);
     });
+    if (isRedirect(response)) {
+      await response.body?.cancel();
+      throw redirected(response, request);
+    }
     const header = new Headers(response.headers);
     // They speak of the body before `fetch` decompressed it.
     header.delete("content-encoding");
@@ -61,6 +74,19 @@ function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {
     const universal = universalClientResponseFromFetch(response);
     return { ...universal, header, body: namingFaults(universal.body, request) };
   };
+}
+
+/** Browsers hide what it is, and where it leads. */
+function isRedirect({ type, status }: Response): boolean {
+  return type === "opaqueredirect" || (status >= 300 && status < 400);
+}
+
+/** Like the answer of a server that knows no such method: someone has to mend the address. */
+function redirected({ headers }: Response, { url }: UniversalClientRequest): ConnectError {
+  const location = headers.get("location");
+  const target = location === null ? "elsewhere" : `to ${location}`;
+  const message = `${new URL(url).origin} redirects ${target}, which calls do not follow`;
+  return new ConnectError(message, Code.Unimplemented);
 }
 
 /** A body whose loss on the way is an error like that of a server out of reach. */

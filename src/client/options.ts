@@ -1,5 +1,6 @@
 /** The options of the buffering client: their defaults and bounds. */
 import type { ConnectError } from "@connectrpc/connect";
+import { TIMER_MAX_MS } from "../clock.js";
 import { EVENT_MAX_BYTES, type FieldViolation, type StatsEvent } from "./event.js";
 import type { BufferBounds } from "./event-buffer.js";
 
@@ -7,7 +8,7 @@ import type { BufferBounds } from "./event-buffer.js";
 export interface Rejection {
   /** The object that was pushed. */
   readonly event: StatsEvent;
-  /** `INVALID`, or the name of a reason that this version does not know. */
+  /** `INVALID`, `PERMISSION_DENIED`, or the name of a reason that this version does not know. */
   readonly reason: string;
   /** For people. */
   readonly message: string;
@@ -55,7 +56,6 @@ export interface BufferingOptions {
 /** The service takes requests of 1 MiB; an event's bytes leave out the request's own few. */
 export const BATCH_MAX_BYTES = 1024 * 1024 - 16;
 const BATCH_MAX_EVENTS = 10_000;
-const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** The options that are numbers: default, least, most. */
 const NUMBERS = {

@@ -9,7 +9,7 @@ export type StatsClient = Client<typeof StatsService>;
 export interface StatsClientOptions {
   /** Bearer token, or a function that gives the current one before each call. Default: none is sent. */
   readonly token?: string | (() => string | Promise<string>) | undefined;
-  /** Time limit of each call that names none, in milliseconds. Default: 10,000. */
+  /** Time limit of each call that names none, in milliseconds; `Infinity`: no limit. Default: 10,000. */
   readonly timeoutMs?: number | undefined;
   /** Headers for each call. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
@@ -60,20 +60,38 @@ function soundBaseUrl(baseUrl: string | URL): string {
 }
 
 function withHeaders(headers: Readonly<Record<string, string>>): Interceptor {
-  return (next) => (request) => {
+  const setAll = (target: Headers) => {
     for (const [name, value] of Object.entries(headers)) {
-      request.header.set(name, value);
+      setHeader(target, name, value, `headers: ${name}`);
     }
+  };
+  setAll(new Headers());
+  return (next) => (request) => {
+    setAll(request.header);
     return next(request);
   };
 }
 
 function withToken(token: string | (() => string | Promise<string>)): Interceptor {
+  const set = (target: Headers, value: string) =>
+    setHeader(target, "authorization", `Bearer ${value}`, "token");
+  if (typeof token === "string") {
+    set(new Headers(), token);
+  }
   return (next) => async (request) => {
     const current = typeof token === "string" ? token : await withinCall(token(), request.signal);
-    request.header.set("authorization", `Bearer ${current}`);
+    set(request.header, current);
     return next(request);
   };
+}
+
+/** Never with the value in an error, nor with the cause, which quotes it: it may be a secret. */
+function setHeader(target: Headers, name: string, value: string, option: string): void {
+  try {
+    target.set(name, value);
+  } catch {
+    throw new TypeError(`${option} has characters that a header cannot carry`);
+  }
 }
 
 /** A caller's promise may take for ever; a call has its time. */

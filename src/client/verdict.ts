@@ -9,7 +9,7 @@ import type { BufferedEvent, EventBatch } from "./event-buffer.js";
 /** An event that will never be accepted. */
 export interface RejectedEvent {
   readonly event: BufferedEvent;
-  /** `INVALID`, or the name of a reason that this version does not know. */
+  /** `INVALID`, `PERMISSION_DENIED`, or the name of a reason that this version does not know. */
   readonly reason: string;
   readonly message: string;
   readonly violations: readonly FieldViolation[];
@@ -29,7 +29,7 @@ export interface Verdict {
   readonly error?: ConnectError;
 }
 
-/** Codes that say that the call was wrong, not the moment: the events are sound, and are kept. */
+/** Codes that say, of a call as a whole, that it was wrong, not the moment: the events are sound, and are kept. */
 const NEEDS_A_PERSON: ReadonlySet<Code> = new Set([
   Code.Unauthenticated,
   Code.PermissionDenied,
@@ -38,6 +38,8 @@ const NEEDS_A_PERSON: ReadonlySet<Code> = new Set([
 ]);
 
 const TOO_MANY_FIELD = "events";
+/** Of a property that the token does not allow nothing else is judged. */
+const DENIED_FIELD = "property";
 const INDEXED_FIELD = /^events\[(\d+)\]\.(.+)$/;
 
 /** The verdict of an answer. Throws ConnectError when it cannot be one to this batch. */
@@ -75,8 +77,15 @@ export function judgeResponse(batch: EventBatch, { accepted, rejections }: PushB
 
 /** The verdict of a call that failed. */
 export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
-  if (error.code === Code.InvalidArgument) {
-    return judgeInvalid(batch, error);
+  const fields = error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations);
+  if (isTooLong(error, fields) && batch.length > 1) {
+    const half = Math.ceil(batch.length / 2);
+    const again = [batch.slice(0, half), batch.slice(half)];
+    return { acknowledged: [], rejected: [], again, retryAfterMs: 0, pace: "on" };
+  }
+  if (isAboutEvents(error, fields)) {
+    const rejected = rejectAll(batch, error, fields);
+    return { acknowledged: [], rejected, again: [], retryAfterMs: 0, pace: "on" };
   }
   return {
     acknowledged: [],
@@ -88,19 +97,32 @@ export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
   };
 }
 
+/** The service takes fewer events, or bytes, in a call. RESOURCE_EXHAUSTED is about room only if it says for when. */
+function isTooLong(error: ConnectError, fields: readonly FieldViolation[]): boolean {
+  if (error.code === Code.ResourceExhausted) {
+    return error.findDetails(RetryInfoSchema).length === 0;
+  }
+  const isOnlyTooMany = fields.length > 0 && fields.every(({ field }) => field === TOO_MANY_FIELD);
+  return error.code === Code.InvalidArgument && isOnlyTooMany;
+}
+
+/** None of the events can be accepted, ever. A denial that names no event is about the caller. */
+function isAboutEvents({ code }: ConnectError, fields: readonly FieldViolation[]): boolean {
+  return (
+    code === Code.InvalidArgument ||
+    (code === Code.PermissionDenied && fields.some(({ field }) => INDEXED_FIELD.test(field)))
+  );
+}
+
 function noRoomFor(events: number): ConnectError {
   return new ConnectError(`the service has no room for ${events} events of a batch`, Code.ResourceExhausted);
 }
 
-/** Too many events for this service, or none of them can be accepted, ever. */
-function judgeInvalid(batch: EventBatch, error: ConnectError): Verdict {
-  const fields = error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations);
-  const isTooMany = fields.length > 0 && fields.every(({ field }) => field === TOO_MANY_FIELD);
-  if (isTooMany && batch.length > 1) {
-    const half = Math.ceil(batch.length / 2);
-    const again = [batch.slice(0, half), batch.slice(half)];
-    return { acknowledged: [], rejected: [], again, retryAfterMs: 0, pace: "on" };
-  }
+function rejectAll(
+  batch: EventBatch,
+  error: ConnectError,
+  fields: readonly FieldViolation[],
+): RejectedEvent[] {
   const violations = new Map<number, FieldViolation[]>();
   for (const { field, description } of fields) {
     const [, index, name] = INDEXED_FIELD.exec(field) ?? [];
@@ -109,14 +131,17 @@ function judgeInvalid(batch: EventBatch, error: ConnectError): Verdict {
       violations.set(Number(index), [...list, { field: name, description }]);
     }
   }
-  const rejected = batch.map((event, index) => ({
-    event,
-    reason: "INVALID",
-    message: error.rawMessage,
+  return batch.map((event, index) => {
     // The service names the first fields only.
-    violations: violations.get(index) ?? [],
-  }));
-  return { acknowledged: [], rejected, again: [], retryAfterMs: 0, pace: "on" };
+    const own = violations.get(index) ?? [];
+    const isDenied = error.code === Code.PermissionDenied && own.every(({ field }) => field === DENIED_FIELD);
+    return {
+      event,
+      reason: isDenied ? "PERMISSION_DENIED" : "INVALID",
+      message: own.map(({ field, description }) => `${field} ${description}`).join("; ") || error.rawMessage,
+      violations: own,
+    };
+  });
 }
 
 function retryInfoMs(error: ConnectError): number {

@@ -1,5 +1,5 @@
 /** Those who wait for the buffer: to get rid of events, or to have room; it never looks into the buffer itself. */
-import type { Clock } from "../clock.js";
+import { type Clock, TIMER_MAX_MS } from "../clock.js";
 
 interface Waiter {
   readonly isOver: () => boolean;
@@ -12,13 +12,13 @@ export class Waits {
   readonly #waiters = new Set<Waiter>();
   #hasEnded = false;
 
-  /** While someone waits, the clock's timers should keep a process alive. */
+  /** The clock's timers should keep a process alive: while someone waits, one of them runs. */
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Resolves with true once the condition holds; with false after `timeoutMs`, if given, or at the end. */
-  until(isOver: () => boolean, timeoutMs?: number): Promise<boolean> {
+  /** Resolves with true once the condition holds; with false after `timeoutMs` (infinite: no limit), or at the end. */
+  until(isOver: () => boolean, timeoutMs: number): Promise<boolean> {
     if (isOver() || this.#hasEnded) {
       return Promise.resolve(isOver());
     }
@@ -26,13 +26,12 @@ export class Waits {
       const waiter: Waiter = {
         isOver,
         end: (result) => {
-          cancel?.();
+          cancel();
           this.#waiters.delete(waiter);
           resolve(result);
         },
       };
-      const cancel =
-        timeoutMs === undefined ? undefined : this.#clock.schedule(timeoutMs, () => waiter.end(false));
+      const cancel = this.#schedule(timeoutMs, () => waiter.end(false));
       this.#waiters.add(waiter);
     });
   }
@@ -52,5 +51,16 @@ export class Waits {
     for (const waiter of this.#waiters) {
       waiter.end(false);
     }
+  }
+
+  /** Of a delay that is longer than a timer can be, infinite ones included, a part at a time. */
+  #schedule(delayMs: number, callback: () => void): () => void {
+    if (delayMs <= TIMER_MAX_MS) {
+      return this.#clock.schedule(delayMs, callback);
+    }
+    let cancel = this.#clock.schedule(TIMER_MAX_MS, () => {
+      cancel = this.#schedule(delayMs - TIMER_MAX_MS, callback);
+    });
+    return () => cancel();
   }
 }

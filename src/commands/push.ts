@@ -129,6 +129,10 @@ function createClient(
 /** The length of standard input when it is a file. */
 function inputBytes(): number | undefined {
   const stats = fstatSync(0);
+  if (stats.isDirectory()) {
+    // Node would take it for an empty input.
+    throw new UsageError("standard input is a directory");
+  }
   return stats.isFile() && stats.size > 0 ? stats.size : undefined;
 }
 

@@ -7,9 +7,7 @@ import {
   headerTimeout as grpcTimeoutHeader,
   parseTimeout as parseGrpc,
 } from "@connectrpc/connect/protocol-grpc";
-
-/** Longest delay of Node's timers, in milliseconds, some 24 days; they fire at once for a longer one. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
+import { TIMER_MAX_MS } from "../clock.js";
 
 /** Milliseconds; undefined: no limit; "malformed": the protocol has an error for it. */
 export type CallTimeout = number | undefined | "malformed";

@@ -152,6 +152,20 @@ test("a process that waits for its close lives until that is over", async () => 
   expect(JSON.parse(stdout)).toEqual({ undelivered: 1 });
 });
 
+test("a process that waits for room lives until the wait is over", async () => {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const stdout = await runScript(`
+    import { createBufferingClient } from "stats-service/client";
+    let failures = 0;
+    const onError = () => { if (++failures === 3) void stats.close({ timeoutMs: 0 }); };
+    const stats = createBufferingClient("${url}", { maxEvents: 1, batchEvents: 1, onError });
+    stats.push({ property: "news", section: 3, id: 42 });
+    await stats.whenRoom();
+    console.log("over after failures:", failures);
+  `);
+  expect(stdout).toBe("over after failures: 3\n");
+});
+
 test("an error in a callback surfaces as one that nobody caught, and harms nothing", async () => {
   const stdout = await runScript(`
     import { createBufferingClient } from "stats-service/client";

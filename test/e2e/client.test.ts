@@ -2,6 +2,7 @@ import { createBufferingClient } from "../../src/client/buffering-client.js";
 import type { Rejection } from "../../src/client/options.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { newToken, TestTokenFile } from "../support/tokens.js";
 
 const COUNT = 5_000;
 
@@ -42,9 +43,12 @@ test("events of a buffering client become rows, those that the service rejects a
   expect(await stats.close()).toEqual({ undelivered: 0 });
 });
 
-test("batches that are longer than the service takes arrive in parts", async () => {
+test.each([
+  ["events", { BATCH_MAX_EVENTS: "300" }],
+  ["bytes", { REQUEST_MAX_BYTES: "32768" }],
+])("batches of more %s than the service takes arrive in parts", async (_, bound) => {
   await using database = await createTestDatabase();
-  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, BATCH_MAX_EVENTS: "300" });
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url, ...bound });
   await using stats = createBufferingClient(service.url, { ack: "durable" });
   for (let id = 1; id <= 2_000; id++) {
     stats.push({ property: "news", section: 1, id });
@@ -52,4 +56,27 @@ test("batches that are longer than the service takes arrive in parts", async () 
   await stats.flush();
   expect(stats.counters).toMatchObject({ acknowledged: 2_000, rejected: 0 });
   expect(await storedItems(database)).toHaveLength(2_000);
+});
+
+test("events that the token does not allow are dropped, whatever they are sent with", async () => {
+  const token = newToken({ properties: ["news"] });
+  await using tokens = await TestTokenFile.create(token);
+  await using database = await createTestDatabase();
+  await using service = await ServiceProcess.start({
+    DATABASE_URL: database.url,
+    AUTH_TOKENS_FILE: tokens.path,
+  });
+  const rejections: Rejection[] = [];
+  await using stats = createBufferingClient(service.url, {
+    token: token.text,
+    onRejected: (rejection) => rejections.push(rejection),
+  });
+  for (const properties of [["shop"], ["shop", "No"], ["shop", "news"]]) {
+    for (const property of properties) {
+      stats.push({ property, section: 1, id: 1 });
+    }
+    await stats.flush();
+  }
+  expect(stats.counters).toMatchObject({ acknowledged: 1, rejected: 4, buffered: 0, retried: 0 });
+  expect(rejections.map(({ reason }) => reason)).toEqual(Array(4).fill("PERMISSION_DENIED"));
 });

@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { open } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -115,6 +116,15 @@ test("exits with 69 when the service is out of reach", async () => {
   expect(stderr).toContain("to go on: tail -n +1\n");
 });
 
+test("waits out its patience and exits with 69 when there is more to send than it reads ahead", async () => {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const input = Array.from({ length: 30_000 }, (_, n) => line(n + 1)).join("");
+  const { status, stderr, stdout } = await push(["--stdin", "--url", url, "--timeout", "2"], input);
+  expect(status).toBe(69);
+  expect(stdout).toBe("0 acknowledged, 0 rejected, 0 bad lines, 10000 without an answer\n");
+  expect(stderr).toContain("all lines up to 0 are settled; to go on: tail -n +1\n");
+});
+
 test("sends STATS_TOKEN, and exits with 77 when it is refused", async () => {
   const seen: (string | undefined)[] = [];
   const gate = createServer((request, response) => {
@@ -135,11 +145,27 @@ test("sends STATS_TOKEN, and exits with 77 when it is refused", async () => {
   }
 });
 
+test("exits with 2 when standard input is a directory", async () => {
+  const directory = await open(import.meta.dirname);
+  try {
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, "push", "--stdin"], {
+      env: { STATS_URL: service.url },
+      stdio: [directory.fd, "ignore", "pipe"],
+      encoding: "utf8",
+    });
+    expect(status).toBe(2);
+    expect(stderr).toContain("standard input is a directory");
+  } finally {
+    await directory.close();
+  }
+});
+
 test.each([
   [["--section", "1"], "an event needs --property, --section and --item"],
   [["--property", "news", "--section", "x"], "--section takes a whole number from 1"],
   [["--property", "news", "--stdin"], "--property and --stdin exclude each other"],
   [["--url", "nowhere"], "--url must be an absolute URL"],
+  [["--token", "abc\ndef"], "token has characters that a header cannot carry"],
   [["--timeout", "0"], "--timeout takes a whole number from 1"],
   [["--colour", "red"], "Unknown option '--colour'"],
 ])("exits with 2 and says what is wrong with the command line: %j", async (args, message) => {

@@ -1,5 +1,5 @@
 /** A clock that stands still until a test moves it; it never looks at the machine's. */
-import type { Clock } from "../../src/clock.js";
+import { type Clock, TIMER_MAX_MS } from "../../src/clock.js";
 
 interface Timer {
   /** On the scale of `elapsed()`, in milliseconds. */
@@ -29,7 +29,9 @@ export class FakeClock implements Clock {
   readonly elapsed = (): number => this.#elapsedMs;
 
   readonly schedule = (delayMs: number, callback: () => void): (() => void) => {
-    const timer = { at: this.#elapsedMs + Math.max(0, delayMs), callback };
+    // As the machine's timers do: one that is too long fires at once.
+    const soundMs = delayMs > TIMER_MAX_MS ? 1 : Math.max(0, delayMs);
+    const timer = { at: this.#elapsedMs + soundMs, callback };
     this.#timers.add(timer);
     return () => void this.#timers.delete(timer);
   };

@@ -84,9 +84,18 @@ export function noRoom(index: number, retryMs: number): RejectionInit {
 
 /** INVALID_ARGUMENT that names these fields. */
 export function badRequest(...fields: string[]): ConnectError {
+  return namingFields(Code.InvalidArgument, fields);
+}
+
+/** PERMISSION_DENIED that names these fields. */
+export function denied(...fields: string[]): ConnectError {
+  return namingFields(Code.PermissionDenied, fields);
+}
+
+function namingFields(code: Code, fields: string[]): ConnectError {
   const fieldViolations = fields.map((field) => ({ field, description: "is wrong" }));
   const value = create(BadRequestSchema, { fieldViolations });
-  return new ConnectError("bad", Code.InvalidArgument, undefined, [{ desc: BadRequestSchema, value }]);
+  return new ConnectError("bad", code, undefined, [{ desc: BadRequestSchema, value }]);
 }
 
 /** An error that says when to come back. */

@@ -27,7 +27,7 @@ export interface PushResult {
 export interface PushRunDeps {
   readonly createClient: (options: BufferingOptions) => BufferingClient;
   readonly clock: Clock;
-  /** Without an acknowledgement for so long, the service is out of reach. */
+  /** When events wait for so long and none gets an answer, the service is out of reach. */
   readonly patienceMs: number;
   /** Told what is wrong with a line. */
   readonly onFault: (line: number, what: string) => void;
@@ -35,10 +35,9 @@ export interface PushRunDeps {
 
 /** Events that are read ahead of their answers. */
 export const EVENTS_MAX = 10_000;
+const CALL_TIMEOUT_MS = 10_000;
 /** The last that was read may still be on its way when a signal comes. */
 const SIGNAL_FLUSH_MS = 10_000;
-/** As long as it takes: patience ends it. */
-const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
 const REFUSING_CODES: ReadonlySet<Code> = new Set([
   Code.Unauthenticated,
@@ -51,14 +50,15 @@ export class PushRun {
   readonly #deps: PushRunDeps;
   readonly #lines = new LineLedger();
   readonly #client: BufferingClient;
-  #progressAt: number;
+  /** Events wait for an answer since then, and none has got one; on the clock's `elapsed()`. */
+  #waitingSince: number;
   #stop: PushStop | undefined;
   #endEarly: () => void = () => undefined;
   readonly #stopped: Promise<void>;
 
   constructor(deps: PushRunDeps) {
     this.#deps = deps;
-    this.#progressAt = deps.clock.elapsed();
+    this.#waitingSince = deps.clock.elapsed();
     this.#stopped = new Promise((resolve) => {
       this.#endEarly = resolve;
     });
@@ -67,8 +67,9 @@ export class PushRun {
       maxCalls: 1,
       batchEvents: 5_000,
       maxEvents: EVENTS_MAX,
+      callTimeoutMs: Math.min(CALL_TIMEOUT_MS, deps.patienceMs),
       onAcknowledged: (events) => {
-        this.#progressAt = deps.clock.elapsed();
+        this.#waitingSince = deps.clock.elapsed();
         for (const event of events) {
           this.#lines.settle(event);
         }
@@ -97,7 +98,8 @@ export class PushRun {
   /** Pushes the lines and waits for their answers. */
   async push(lines: AsyncIterable<EventLine>): Promise<PushResult> {
     await this.#feed(lines);
-    await Promise.race([this.#flush(NO_TIMEOUT_MS), this.#stopped]);
+    // As long as it takes: patience ends it.
+    await Promise.race([this.#flush(Number.POSITIVE_INFINITY), this.#stopped]);
     if (this.#stop?.kind === "signal") {
       await this.#flush(SIGNAL_FLUSH_MS);
     }
@@ -116,6 +118,9 @@ export class PushRun {
         return;
       }
       if ("event" in line) {
+        if (this.#client.counters.buffered === 0) {
+          this.#waitingSince = this.#deps.clock.elapsed();
+        }
         this.#lines.read(line.number, line.event);
         this.#client.push(line.event);
       } else {
@@ -130,6 +135,7 @@ export class PushRun {
   }
 
   #reject({ event, message, violations }: Rejection): void {
+    this.#waitingSince = this.#deps.clock.elapsed();
     const details = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
     this.#deps.onFault(this.#lines.settle(event) ?? 0, `is rejected: ${details || message}`);
   }
@@ -137,7 +143,7 @@ export class PushRun {
   #judge({ error }: Failure): void {
     if (REFUSING_CODES.has(error.code)) {
       this.stop({ kind: "refused", error });
-    } else if (this.#deps.clock.elapsed() - this.#progressAt >= this.#deps.patienceMs) {
+    } else if (this.#deps.clock.elapsed() - this.#waitingSince >= this.#deps.patienceMs) {
       this.stop({ kind: "unreachable", error });
     }
   }

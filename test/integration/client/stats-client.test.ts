@@ -117,8 +117,40 @@ test.each([
   });
 });
 
+test.each([301, 302, 307, 308])("follows no redirect (%d), and says where it leads", async (status) => {
+  const location = "https://stats.example/stats.v1.StatsService/Push";
+  const url = await openRaw((socket) =>
+    socket.end(`HTTP/1.1 ${status} Moved\r\nlocation: ${location}\r\ncontent-length: 0\r\n\r\n`),
+  );
+  expect(await failure(createStatsClient(url).push(EVENT))).toMatchObject({
+    code: Code.Unimplemented,
+    rawMessage: `${url} redirects to ${location}, which calls do not follow`,
+  });
+});
+
+test("takes a redirect that a browser hides for one", async () => {
+  // Node shows them; this is what a browser gives instead.
+  const hidden = Object.defineProperty(Response.error(), "type", { value: "opaqueredirect" });
+  const client = createStatsClient("http://localhost", { fetch: async () => hidden });
+  expect(await failure(client.push(EVENT))).toMatchObject({
+    code: Code.Unimplemented,
+    rawMessage: "http://localhost redirects elsewhere, which calls do not follow",
+  });
+});
+
 test("gives a server that is silent no more than its time", async () => {
   const url = await openRaw(() => undefined);
   const client = createStatsClient(url, { timeoutMs: 50 });
   expect(await failure(client.push(EVENT))).toMatchObject({ code: Code.DeadlineExceeded });
 });
+
+test.each([Number.POSITIVE_INFINITY, 2 ** 31])(
+  "takes a time limit that is longer than a timer can be for none (%d ms)",
+  async (timeoutMs) => {
+    const { client, seen } = await openClient({ timeoutMs }, ["connect-timeout-ms"]);
+    await client.push(EVENT);
+    await client.push(EVENT, { timeoutMs });
+    await client.push(EVENT, { timeoutMs: 5_000 });
+    expect(seen).toEqual([[undefined], [undefined], ["5000"]]);
+  },
+);

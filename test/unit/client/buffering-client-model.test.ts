@@ -3,7 +3,15 @@ import fc from "fast-check";
 import { BufferingClient } from "../../../src/client/buffering-client.js";
 import type { StatsEvent } from "../../../src/client/event.js";
 import { FakeClock } from "../../support/fake-clock.js";
-import { badRequest, busy, type FakeCall, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+import {
+  badRequest,
+  busy,
+  denied,
+  type FakeCall,
+  FakePusher,
+  invalid,
+  noRoom,
+} from "../../support/fake-pusher.js";
 
 const ERRORS = [
   new ConnectError("down", Code.Unavailable),
@@ -11,6 +19,7 @@ const ERRORS = [
   new ConnectError("who?", Code.Unauthenticated),
   new TypeError("fetch failed"),
   busy(Code.ResourceExhausted, 3_000),
+  new ConnectError("too long", Code.ResourceExhausted),
 ];
 
 type Step =
@@ -20,6 +29,7 @@ type Step =
   | { readonly do: "answer"; readonly nth: number; readonly fates: readonly ("ok" | "bad" | "full")[] }
   | { readonly do: "fail"; readonly nth: number; readonly error: number; readonly isRecorded: boolean }
   | { readonly do: "tooMany"; readonly nth: number }
+  | { readonly do: "deny"; readonly nth: number }
   | { readonly do: "flush" };
 
 const steps = fc.array(
@@ -41,6 +51,7 @@ const steps = fc.array(
       isRecorded: fc.boolean(),
     }),
     fc.record({ do: fc.constant("tooMany" as const), nth: fc.nat(3) }),
+    fc.record({ do: fc.constant("deny" as const), nth: fc.nat(3) }),
     fc.constant({ do: "flush" as const }),
   ),
   { maxLength: 60 },
@@ -128,6 +139,8 @@ class Model {
         this.#record(call);
       }
       call.fail(ERRORS[step.error]);
+    } else if (step.do === "deny") {
+      call.fail(denied("events[0].property"));
     } else if (call.items.length > 1) {
       call.fail(badRequest("events"));
     }

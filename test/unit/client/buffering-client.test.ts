@@ -1,9 +1,11 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AckMode } from "../../../gen/stats/v1/stats_pb.js";
 import { BufferingClient, UndeliveredError } from "../../../src/client/buffering-client.js";
+import type { StatsEvent } from "../../../src/client/event.js";
 import type { BufferingOptions, Failure, Rejection } from "../../../src/client/options.js";
+import { TIMER_MAX_MS } from "../../../src/clock.js";
 import { FakeClock } from "../../support/fake-clock.js";
-import { badRequest, busy, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+import { badRequest, busy, denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
 
 function setUp(options: BufferingOptions = {}) {
   const clock = new FakeClock();
@@ -67,6 +69,39 @@ describe("batches", () => {
       [4, 5, 6],
       [7, 8, 9],
     ]);
+  });
+
+  test("puts together what comes while as many calls are in flight as may be", async () => {
+    const { clock, pusher, push, call } = setUp({ maxCalls: 1, batchAgeMs: 200 });
+    push(1);
+    for (const id of [2, 3]) {
+      await clock.advance(200);
+      push(id);
+    }
+    await clock.advance(200);
+    call().answer();
+    await clock.settle();
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[2, 3]]);
+  });
+
+  test("sends what has piled up in an outage in full batches, the failed one first", async () => {
+    const { clock, client, pusher, push, call } = setUp({ maxCalls: 1, batchAgeMs: 200 });
+    push(1);
+    await clock.advance(200);
+    call().fail(busy(Code.Unavailable, 10_000));
+    for (let id = 2; id <= 9; id++) {
+      push(id);
+      await clock.advance(1_000);
+    }
+    await clock.advance(2_000);
+    const batches: number[][] = [];
+    while (client.counters.buffered > 0) {
+      batches.push(call().items);
+      call().answer();
+      await clock.settle();
+    }
+    expect(batches).toEqual([[1], [2, 3, 4], [5, 6, 7], [8, 9]]);
+    expect(pusher.count).toBe(5);
   });
 
   test("gives each event an id, in ascending order, and keeps the caller's", () => {
@@ -239,10 +274,13 @@ describe("retries", () => {
     expect(client.counters).toMatchObject({ acknowledged: 0, rejected: 0, buffered: 2 });
   });
 
-  test("halves a batch that is too long for the service, and makes later ones shorter", async () => {
+  test.each([
+    ["events", badRequest("events")],
+    ["bytes", new ConnectError("message size 64002 is larger", Code.ResourceExhausted)],
+  ])("halves a batch of too many %s for the service, and makes later ones shorter", async (_, error) => {
     const { clock, client, pusher, push, call } = setUp({ batchEvents: 4, maxCalls: 1 });
     push(1, 2, 3, 4);
-    call().fail(badRequest("events"));
+    call().fail(error);
     await clock.settle();
     expect(call().items).toEqual([1, 2]);
     call().answer();
@@ -253,6 +291,16 @@ describe("retries", () => {
     push(5, 6);
     expect(pusher.calls.map(({ items }) => items)).toEqual([[5, 6]]);
     expect(client.counters).toMatchObject({ acknowledged: 4, rejected: 0 });
+  });
+
+  test("keeps an event that is too long for the service by itself", async () => {
+    const { clock, client, pusher, push, call, failures } = setUp({ batchEvents: 1 });
+    push(1);
+    call().fail(new ConnectError("message size 64 is larger", Code.ResourceExhausted));
+    await clock.advance(100);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1]]);
+    expect(failures).toMatchObject([{ events: 1, retryInMs: 100 }]);
+    expect(client.counters).toMatchObject({ rejected: 0, buffered: 1 });
   });
 });
 
@@ -280,6 +328,24 @@ describe("rejections", () => {
     expect(rejections.map(({ violations }) => violations.length)).toEqual([0, 1, 0]);
   });
 
+  test("drops the whole batch when the token allows none of it, and goes on at once", async () => {
+    const { clock, client, pusher, call, push, rejections, failures } = setUp({ maxCalls: 1 });
+    push(1, 2, 3, 4, 5, 6);
+    call().fail(denied("events[0].property", "events[1].section", "events"));
+    await clock.settle();
+    expect(client.counters).toMatchObject({ rejected: 3, buffered: 3, retried: 0 });
+    // The service names the first fields only.
+    expect(rejections.map(({ reason, message, violations }) => [reason, message, violations.length])).toEqual(
+      [
+        ["PERMISSION_DENIED", "property is wrong", 1],
+        ["INVALID", "section is wrong", 1],
+        ["PERMISSION_DENIED", "bad", 0],
+      ],
+    );
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[4, 5, 6]]);
+    expect(failures).toEqual([]);
+  });
+
   test.each([
     [{ property: "", section: 1, id: 1 }, "property"],
     [{ property: "p".repeat(33), section: 1, id: 1 }, "property"],
@@ -292,6 +358,15 @@ describe("rejections", () => {
     const { client, rejections } = setUp();
     expect(client.push(event)).toBe(false);
     expect(rejections).toMatchObject([{ reason: "INVALID", violations: [{ field }] }]);
+    expect(client.counters).toMatchObject({ pushed: 1, rejected: 1, buffered: 0 });
+  });
+
+  test.each([undefined, null, "news"])("rejects what is no event without throwing: %j", (thing) => {
+    const { client, rejections } = setUp();
+    const event = thing as unknown as StatsEvent;
+    expect(client.push(event)).toBe(false);
+    const violations = ["property", "section", "id"].map((field) => ({ field }));
+    expect(rejections).toMatchObject([{ event, reason: "INVALID", violations }]);
     expect(client.counters).toMatchObject({ pushed: 1, rejected: 1, buffered: 0 });
   });
 });
@@ -352,6 +427,44 @@ describe("close", () => {
     expect(client.counters).toMatchObject({ pushed: 4, buffered: 4, retried: 0 });
     expect(clock.pendingTimers).toBe(0);
     await expect(client.flush()).rejects.toEqual(new UndeliveredError(4));
+  });
+
+  test.each([Number.POSITIVE_INFINITY, TIMER_MAX_MS + 1])(
+    "waits longer than a timer can be when it is told to (%d ms)",
+    async (timeoutMs) => {
+      const { clock, client, push, call } = setUp();
+      push(1);
+      const flushed = client.flush({ timeoutMs });
+      const closed = client.close({ timeoutMs });
+      await clock.advance(TIMER_MAX_MS);
+      call().answer();
+      await flushed;
+      expect(await closed).toEqual({ undelivered: 0 });
+      expect(clock.pendingTimers).toBe(0);
+    },
+  );
+
+  test("gives up at a deadline that is further away than a timer can be", async () => {
+    const { clock, client, push } = setUp();
+    push(1);
+    let isClosed = false;
+    const closed = client.close({ timeoutMs: TIMER_MAX_MS + 1 }).finally(() => {
+      isClosed = true;
+    });
+    await clock.advance(TIMER_MAX_MS);
+    expect(isClosed).toBe(false);
+    await clock.advance(1);
+    expect(await closed).toEqual({ undelivered: 1 });
+  });
+
+  test("tells how many events are left, however many batches they make", async () => {
+    const { clock, client } = setUp({ batchEvents: 1, maxEvents: 150_000, maxBytes: 2 ** 30 });
+    for (let id = 1; id <= 150_000; id++) {
+      client.push({ property: "news", section: 1, id });
+    }
+    const closed = client.close({ timeoutMs: 1_000 });
+    await clock.advance(1_000);
+    expect(await closed).toEqual({ undelivered: 150_000 });
   });
 
   test("ends the wait for room", async () => {

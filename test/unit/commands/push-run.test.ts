@@ -3,16 +3,16 @@ import { BufferingClient } from "../../../src/client/buffering-client.js";
 import type { EventLine } from "../../../src/commands/push/event-lines.js";
 import { EVENTS_MAX, PushRun } from "../../../src/commands/push/push-run.js";
 import { FakeClock } from "../../support/fake-clock.js";
-import { FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+import { denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
 
-function setUp() {
+function setUp({ patienceMs = 30_000 } = {}) {
   const clock = new FakeClock();
   const pusher = new FakePusher();
   const faults: [number, string][] = [];
   const run = new PushRun({
     createClient: (options) => new BufferingClient({ pusher, clock, random: () => 0.999_999 }, options),
     clock,
-    patienceMs: 30_000,
+    patienceMs,
     onFault: (line, what) => faults.push([line, what]),
   });
   return { clock, pusher, run, faults };
@@ -73,6 +73,15 @@ test("names the line of what is rejected and of what is no event", async () => {
   ]);
 });
 
+test("names a line whose property the token does not allow, also when it is alone in its batch", async () => {
+  const { clock, pusher, run, faults } = setUp();
+  const result = run.push(lines(1));
+  await clock.settle();
+  pusher.calls[0]?.fail(denied("events[0].property"));
+  expect(await result).toMatchObject({ rejected: 1, settledThrough: 1, stop: undefined });
+  expect(faults).toEqual([[1, "is rejected: property is wrong"]]);
+});
+
 test("sends what was read when a signal comes, and tells where to go on", async () => {
   const { clock, pusher, run } = setUp();
   const result = run.push(lines(7, run.stopped));
@@ -107,6 +116,52 @@ test("gives up when the service has been out of reach for too long", async () =>
   }
   expect(clock.elapsed()).toBeGreaterThanOrEqual(30_000);
   expect(await result).toMatchObject({ undelivered: 2, settledThrough: 0, stop: { kind: "unreachable" } });
+});
+
+test("is patient from the first event that has no answer on, not from the last answer", async () => {
+  const { clock, pusher, run } = setUp();
+  const late = clock.elapsed() + 60_000;
+  async function* input(): AsyncGenerator<EventLine> {
+    yield* lines(1);
+    await new Promise<void>((resolve) => void clock.schedule(late, resolve));
+    yield event(2);
+  }
+  const result = run.push(input());
+  await clock.advance(200);
+  pusher.calls[0]?.answer();
+  await clock.advance(60_000);
+  pusher.calls[0]?.fail(new ConnectError("down", Code.Unavailable));
+  await clock.advance(100);
+  pusher.calls[0]?.answer();
+  expect(await result).toMatchObject({ acknowledged: 2, stop: undefined });
+});
+
+test("takes a rejection for an answer", async () => {
+  const { clock, pusher, run } = setUp();
+  const result = run.push(lines(2));
+  await clock.settle();
+  await clock.advance(29_000);
+  pusher.calls[0]?.answer([invalid(0), noRoom(1, 10_000)]);
+  await clock.advance(10_000);
+  pusher.calls[0]?.fail(new ConnectError("down", Code.Unavailable));
+  await clock.advance(200);
+  pusher.calls[0]?.answer();
+  expect(await result).toMatchObject({ acknowledged: 1, rejected: 1, stop: undefined });
+});
+
+test("gives a call no more time than its patience", async () => {
+  const { clock, pusher, run } = setUp({ patienceMs: 1_000 });
+  const result = run.push(lines(1));
+  await clock.settle();
+  expect(pusher.calls[0]?.timeoutMs).toBe(1_000);
+  pusher.calls[0]?.answer();
+  await result;
+  const patient = setUp();
+  const other = patient.run.push(lines(1));
+  await patient.clock.settle();
+  expect(patient.pusher.calls[0]?.timeoutMs).toBe(10_000);
+  patient.pusher.calls[0]?.answer();
+  await other;
 });
 
 test("gives up at once when the service refuses the caller", async () => {
