@@ -1,5 +1,6 @@
 import { AggregatorRegistry, type Registry } from "prom-client";
 import { Ledger } from "../../../src/ingest/ledger.js";
+import { Rejections } from "../../../src/rpc/rejections.js";
 import { METRICS, type MetricDefinition } from "../../../src/telemetry/metric-definitions.js";
 import { Metrics } from "../../../src/telemetry/metrics.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -55,6 +56,11 @@ describe("the definitions", () => {
     const byName = (a: { name: string }, b: { name: string }) => a.name.localeCompare(b.name);
     expect(seen.sort(byName)).toEqual(defined.sort(byName));
   });
+});
+
+it("the reasons of refusals are all explained", () => {
+  const explained = METRICS.rejected.labels.reason.split("; ").map((each) => each.split(":")[0]);
+  expect(explained).toEqual(Object.keys(new Rejections().read()));
 });
 
 describe("Metrics", () => {
