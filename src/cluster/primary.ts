@@ -13,7 +13,7 @@ import type { BoundAddress } from "../server/listen.js";
 import { type FinalBooks, prepareDatabase, type ServiceAddress, StartCancelledError } from "../service.js";
 import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
 import { mergeStatuses, type ServiceStatus } from "../status/service-status.js";
-import { clusterMetricsRoute } from "../telemetry/cluster-metrics.js";
+import { clusterMetricsRoute, type MetricsReading } from "../telemetry/cluster-metrics.js";
 import { sumBooks } from "./books.js";
 import { type ForkWorker, WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
 
@@ -45,7 +45,12 @@ export class Primary {
     this.#container.register({
       adminRoutes: asValue({
         "/status": async () => jsonAnswer(await this.status()),
-        ...(config.metrics && { "/metrics": clusterMetricsRoute() }),
+        ...(config.metrics && {
+          "/metrics": clusterMetricsRoute({
+            readWorkers: () => this.#readMetrics(),
+            readiness: () => this.#container.cradle.health.readiness(),
+          }),
+        }),
       }),
     });
     // What it says of the time that the service is up counts from its making.
@@ -76,6 +81,11 @@ export class Primary {
       liveness: health.liveness(),
       readiness: health.readiness(),
     };
+  }
+
+  async #readMetrics(): Promise<MetricsReading[]> {
+    const readings = await Promise.all(this.#keepers.map((keeper) => keeper.metrics()));
+    return readings.flat();
   }
 
   /** Passes a signal on to all workers. */

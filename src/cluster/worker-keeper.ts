@@ -5,8 +5,9 @@ import { backoffMs } from "../ingest/backoff.js";
 import type { BoundAddress } from "../server/listen.js";
 import type { FinalBooks } from "../service.js";
 import type { ServiceStatus } from "../status/service-status.js";
+import { type MetricsReading, WorkerMetrics } from "../telemetry/cluster-metrics.js";
 import { type Assignment, readToPrimary, type ToWorker } from "./messages.js";
-import { StatusRequests } from "./status-requests.js";
+import { WorkerRequests } from "./worker-requests.js";
 
 /** A process that was forked. */
 export interface WorkerProcess {
@@ -76,7 +77,9 @@ export class WorkerKeeper {
   readonly #deps: WorkerKeeperDeps;
   readonly #books: FinalBooks[] = [];
   readonly #ended: Promise<void>;
-  readonly #statusRequests: StatusRequests;
+  readonly #statusRequests: WorkerRequests<ServiceStatus>;
+  readonly #metricsRequests: WorkerRequests<MetricsReading>;
+  readonly #metrics = new WorkerMetrics();
   #resolveEnded: () => void = () => {};
   #state: State = "new";
   #process: WorkerProcess | undefined;
@@ -95,7 +98,8 @@ export class WorkerKeeper {
 
   constructor(deps: WorkerKeeperDeps) {
     this.#deps = deps;
-    this.#statusRequests = new StatusRequests(deps.clock);
+    this.#statusRequests = new WorkerRequests(deps.clock);
+    this.#metricsRequests = new WorkerRequests(deps.clock);
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -134,7 +138,17 @@ export class WorkerKeeper {
   /** How the worker is; undefined when it does not say. Never rejects, and takes a few seconds at most. */
   async status(): Promise<ServiceStatus | undefined> {
     const worker = this.#state === "ready" ? this.#process : undefined;
-    return await (worker && this.#statusRequests.ask((request) => worker.send({ kind: "ask", request })));
+    return await (worker &&
+      this.#statusRequests.ask((request) => worker.send({ kind: "ask", about: "status", request })));
+  }
+
+  /** Its metrics, to be added up, as far as they are known. Never rejects, and takes a few seconds at most. */
+  async metrics(): Promise<readonly MetricsReading[]> {
+    // Also of one that drains.
+    const worker = this.#readyAt === undefined ? undefined : this.#process;
+    await (worker &&
+      this.#metricsRequests.ask((request) => worker.send({ kind: "ask", about: "metrics", request })));
+    return this.#metrics.read();
   }
 
   /** Why the worker is to be taken for dead; a death that was just made good is no reason. */
@@ -189,6 +203,11 @@ export class WorkerKeeper {
       case "status":
         this.#statusRequests.answer(message.request, message.status);
         break;
+      case "metrics":
+        // Also when it comes too late to be waited for.
+        this.#metrics.heard(message.metrics);
+        this.#metricsRequests.answer(message.request, message.metrics);
+        break;
       case "books":
         this.#books.push(message.books);
         break;
@@ -215,6 +234,8 @@ export class WorkerKeeper {
     }
     this.#process = undefined;
     this.#statusRequests.abandon();
+    this.#metricsRequests.abandon();
+    this.#metrics.processEnded();
     this.#dead = null;
     if (this.#state === "stopping") {
       // One that was not ready yet has promised nothing; a Ctrl-C may end it before it can ignore that.

@@ -22,7 +22,7 @@ export async function runWorker(config: Config, worker: Worker): Promise<number>
   const logger = createLogger(config.logLevel).child({ worker: assignment.worker });
   const service = new Service({ config: workerConfig(config, assignment), logger, isWorker: true });
   link.reportHealth(service.health, systemClock);
-  link.tellStatus(() => service.status());
+  link.answerBy(service);
   process.on("SIGHUP", () => void service.reload());
   const life = new ProcessLife();
   life.stopOnBugs(logger);

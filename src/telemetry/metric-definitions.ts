@@ -210,7 +210,8 @@ export const METRICS = {
     name: "stats_ready",
     type: "gauge",
     help: "1 when /readyz says ok, otherwise 0.",
-    aggregator: "min",
+    // With several processes it is the primary that answers /readyz.
+    aggregator: "omit",
   },
   buildInfo: {
     name: "stats_build_info",
