@@ -85,6 +85,8 @@ export class WorkerKeeper {
   #process: WorkerProcess | undefined;
   #firstStart: { resolve(address: BoundAddress): void; reject(error: Error): void } | undefined;
   #cancelRestart: () => void = () => {};
+  /** The process that is there can hear. */
+  #hasLoaded = false;
   /** Why the process that is there could not start. */
   #startFault: string | undefined;
   #lastDeath = "";
@@ -130,9 +132,14 @@ export class WorkerKeeper {
     return { isSound: this.#isSound, books: this.#books };
   }
 
-  /** Passes a signal on to the process, if there is one. */
+  /**
+   * Passes a signal on to the process, if there is one. To one whose program still loads nothing but SIGKILL: another
+   * would end it, and what SIGHUP asks to be read again it is yet to read for the first time.
+   */
   signal(signal: NodeJS.Signals): void {
-    this.#process?.signal(signal);
+    if (this.#hasLoaded || signal === "SIGKILL") {
+      this.#process?.signal(signal);
+    }
   }
 
   /** How the worker is; undefined when it does not say. Never rejects, and takes a few seconds at most. */
@@ -172,6 +179,7 @@ export class WorkerKeeper {
     const { fork, clock } = this.#deps;
     this.#state = "starting";
     this.#startFault = undefined;
+    this.#hasLoaded = false;
     this.#heardAt = clock.elapsed();
     this.#process = fork({ onMessage: (message) => this.#hear(message), onEnd: (end) => this.#onEnd(end) });
   }
@@ -184,6 +192,7 @@ export class WorkerKeeper {
     this.#heardAt = this.#deps.clock.elapsed();
     switch (message.kind) {
       case "hello":
+        this.#hasLoaded = true;
         this.#process?.send(
           this.#state === "stopping"
             ? { kind: "stop" }

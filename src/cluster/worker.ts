@@ -45,7 +45,7 @@ export async function runWorker(config: Config, worker: Worker): Promise<number>
 
 /**
  * A terminal signals the whole process group, and so do some service managers: the primary gets it, too, and tells us.
- * The primary hands SIGHUP on as it is; without a listener it would end us, however early it comes.
+ * The primary hands SIGHUP on as it is, from our `hello` on; without a listener it would end us.
  */
 function leaveSignalsToPrimary(): void {
   const ignore = () => {};

@@ -273,11 +273,29 @@ describe("stop", () => {
   });
 });
 
-it("passes signals on to the process that is there", async () => {
-  keeper.signal("SIGHUP");
-  await startReady();
-  keeper.signal("SIGHUP");
-  expect(latest().signals).toEqual(["SIGHUP"]);
+describe("a signal", () => {
+  it("is passed on to the process that is there", async () => {
+    keeper.signal("SIGHUP");
+    await startReady();
+    keeper.signal("SIGHUP");
+    expect(latest().signals).toEqual(["SIGHUP"]);
+  });
+
+  it("does not reach a process whose program still loads, which it would end, unless it is SIGKILL", async () => {
+    const started = keeper.start();
+    for (const life of ["the first", "the second"]) {
+      keeper.signal("SIGHUP");
+      expect([life, latest().signals]).toEqual([life, []]);
+      keeper.signal("SIGKILL");
+      expect([life, latest().signals]).toEqual([life, ["SIGKILL"]]);
+      latest().starts();
+      await started;
+      keeper.signal("SIGHUP");
+      expect([life, latest().signals]).toEqual([life, ["SIGKILL", "SIGHUP"]]);
+      latest().ends(1);
+      await clock.advance(500);
+    }
+  });
 });
 
 describe("the status of a worker", () => {
