@@ -179,12 +179,16 @@ export class Service {
 
   async #stop(): Promise<FinalBooks> {
     // What is being started is let through first, so that it is there to be ended.
-    await this.#started?.catch(() => undefined);
+    const wasReady = await this.#started?.then(
+      () => true,
+      () => false,
+    );
     const { readiness, health, stopping, ledger, queue, flusher, clock } = this.#container.cradle;
-    // 1. Say so, while still serving, so that load balancers look elsewhere. Nothing says otherwise from here on.
+    // 1. Say so, while still serving, so that load balancers look elsewhere; to one that never was ready they do not look.
+    //    Nothing says otherwise from here on.
     readiness.close();
     health.setNotServing("stopping");
-    if (this.#config.lameDuckMs > 0) {
+    if (wasReady && this.#config.lameDuckMs > 0) {
       await new Promise<void>((resolve) => void clock.schedule(this.#config.lameDuckMs, resolve));
     }
     // 2. End the streams that clients hold open for their own sake; they would keep the port from closing.
