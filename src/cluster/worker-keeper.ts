@@ -231,7 +231,9 @@ export class WorkerKeeper {
     this.#readyAt = this.#heardAt;
     this.#unready = null;
     if (this.#firstStart === undefined) {
-      this.#deps.logger.info({ worker: this.#deps.assignment.worker }, "the worker takes events again");
+      // With PORT=0 the port is another one if no worker was left to hold the one before.
+      const { logger, assignment } = this.#deps;
+      logger.info({ worker: assignment.worker, host, port }, "the worker takes events again");
     }
     this.#firstStart?.resolve({ host, port });
     this.#firstStart = undefined;

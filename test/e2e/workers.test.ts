@@ -114,7 +114,8 @@ test("a worker that is killed is replaced, no durable event is lost, and the exi
     }
   });
   await replaced;
-  expect(await service.logged("the worker takes events again")).toMatchObject({ worker: 1 });
+  const { port } = service;
+  expect(await service.logged("the worker takes events again")).toMatchObject({ worker: 1, port });
   expect(await probe(service, "/healthz")).toBe("200 ok");
   const after = await pushMany(service.url, { count: 100, connections: 4 });
   expect(after.failed.size).toBe(0);
