@@ -35,7 +35,7 @@ USER 1000:1000
 VOLUME /var/lib/stats-service
 EXPOSE 3000 3001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.ADMIN_PORT || 3001) + '/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+    CMD ["node", "-e", "require('node:http').get('http://127.0.0.1:' + (process.env.ADMIN_PORT || 3001) + '/healthz', (r) => process.exit(r.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 # In exec form and without npm, so that SIGTERM reaches the service itself.
 ENTRYPOINT ["node", "--enable-source-maps", "dist/src/main.js"]
 CMD ["serve"]

@@ -19,18 +19,20 @@ const EXIT_OK = 0;
 const EXIT_USAGE = 2;
 
 /** By name; a name may have two words. */
-const COMMANDS: Readonly<Record<string, Command>> = {
-  serve: { run: serveCommand, description: "run the service (the default)" },
-  migrate: {
-    run: migrateCommand,
-    description: "bring the database at DATABASE_URL to this version's schema",
-  },
-  status: statusCommand,
-  push: pushCommand,
-  ...deadCommands,
-  retention: retentionCommand,
-  ...tokenCommands,
-};
+const COMMANDS: ReadonlyMap<string, Command> = new Map(
+  Object.entries<Command>({
+    serve: { run: serveCommand, description: "run the service (the default)" },
+    migrate: {
+      run: migrateCommand,
+      description: "bring the database at DATABASE_URL to this version's schema",
+    },
+    status: statusCommand,
+    push: pushCommand,
+    ...deadCommands,
+    retention: retentionCommand,
+    ...tokenCommands,
+  }),
+);
 
 /** Options of every command. */
 const COMMON_OPTIONS = {
@@ -71,8 +73,8 @@ function findCommand(args: readonly string[]): { command: Command; rest: readonl
   const firstOption = args.findIndex((arg) => arg.startsWith("-"));
   const words = firstOption === -1 ? args : args.slice(0, firstOption);
   const [first = "serve", second] = words;
-  const twoWords = COMMANDS[`${first} ${second}`];
-  const command = twoWords ?? COMMANDS[first];
+  const twoWords = COMMANDS.get(`${first} ${second}`);
+  const command = twoWords ?? COMMANDS.get(first);
   const wordCount = Math.min(words.length, twoWords === undefined ? 1 : 2);
   if (command === undefined || (words.length > wordCount && command.operands === undefined)) {
     throw new UsageError(`unknown command: ${words.join(" ")}`);
@@ -107,7 +109,7 @@ function helpText(): string {
     "Usage: stats-service [command] [options]",
     "",
     "Commands:",
-    ...Object.entries(COMMANDS).flatMap(([name, command]) => describeCommand(name, command)),
+    ...[...COMMANDS].flatMap(([name, command]) => describeCommand(name, command)),
     "",
     "Options of all:",
     "  -h, --help     this text",

@@ -153,7 +153,7 @@ const settings = z
       .describe("Largest request message, in bytes, after decompression."),
     bodiesMaxBytes: wholeNumber(1024, 2 ** 36)
       .prefault(String(DEFAULT_BODY_LIMITS.bodiesMaxBytes))
-      .describe("Memory for large requests that are still arriving, all together, in bytes."),
+      .describe("Memory of each worker for large requests that are still arriving, all together, in bytes."),
     requestTimeoutMs: wholeNumber(DEFAULT_RPC_SERVER_LIMITS.headersTimeoutMs, 3_600_000)
       .prefault(String(DEFAULT_RPC_SERVER_LIMITS.requestTimeoutMs))
       .describe("Longest time for a request to arrive, body included, in milliseconds."),
@@ -164,14 +164,16 @@ const settings = z
       ),
     maxConnections: wholeNumber(1, 1_000_000)
       .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnections))
-      .describe("Most open connections on the RPC port; further ones are closed at once."),
+      .describe("Most open connections of each worker on the RPC port; further ones are closed at once."),
     maxCallsInFlight: wholeNumber(1, 1_000_000)
       .prefault("10000")
-      .describe("Most calls that wait for ACK_MODE_DURABLE at a time; further ones are refused."),
+      .describe(
+        "Most calls of each worker that wait for ACK_MODE_DURABLE at a time; further ones are refused.",
+      ),
     maxStockCalls: wholeNumber(1, 1_000_000)
       .prefault(String(DEFAULT_MAX_STOCK_CALLS))
       .describe(
-        "Most open calls at a time that are not plain Push or PushBatch, such as health watches and those of browsers. Further ones are refused, and no address may have more than are free. About 50 KB each.",
+        "Most open calls of each worker that are not plain Push or PushBatch, such as health watches and those of browsers. Further ones are refused, and no address may have more than are free. About 50 KB each.",
       ),
     spoolDir: filePath()
       .optional()

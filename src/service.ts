@@ -11,7 +11,7 @@ import type { HealthProbes } from "./server/admin-server.js";
 import { warnIfExposed } from "./server/exposure.js";
 import { claimSpoolDir } from "./sink/spool-folders.js";
 import type { ServiceStatus } from "./status/service-status.js";
-import { shareWithPrimary } from "./telemetry/cluster-metrics.js";
+import type { MetricsReading } from "./telemetry/cluster-metrics.js";
 
 /** Where the service can be reached. */
 export interface ServiceAddress {
@@ -63,10 +63,6 @@ export class Service {
     this.#container = createServiceContainer(config, logger);
     if (isWorker) {
       this.#container.register({ adminServer: asValue(undefined) });
-      const { metrics } = this.#container.cradle;
-      if (metrics !== undefined) {
-        shareWithPrimary(metrics.registry);
-      }
     }
   }
 
@@ -78,6 +74,11 @@ export class Service {
   /** How things are now. Never rejects. */
   status(): Promise<ServiceStatus> {
     return this.#container.cradle.statusBoard.read();
+  }
+
+  /** What is measured, for a primary to add up; empty without METRICS. Never rejects. */
+  async metrics(): Promise<MetricsReading> {
+    return (await this.#container.cradle.metrics?.registry.getMetricsAsJSON()) ?? [];
   }
 
   /** Resolves when the service takes events. When it rejects, call stop() to end what was started by then. */
@@ -178,12 +179,16 @@ export class Service {
 
   async #stop(): Promise<FinalBooks> {
     // What is being started is let through first, so that it is there to be ended.
-    await this.#started?.catch(() => undefined);
+    const wasReady = await this.#started?.then(
+      () => true,
+      () => false,
+    );
     const { readiness, health, stopping, ledger, queue, flusher, clock } = this.#container.cradle;
-    // 1. Say so, while still serving, so that load balancers look elsewhere. Nothing says otherwise from here on.
+    // 1. Say so, while still serving, so that load balancers look elsewhere; to one that never was ready they do not look.
+    //    Nothing says otherwise from here on.
     readiness.close();
     health.setNotServing("stopping");
-    if (this.#config.lameDuckMs > 0) {
+    if (wasReady && this.#config.lameDuckMs > 0) {
       await new Promise<void>((resolve) => void clock.schedule(this.#config.lameDuckMs, resolve));
     }
     // 2. End the streams that clients hold open for their own sake; they would keep the port from closing.

@@ -24,7 +24,9 @@ const entrySchema = z.strictObject({
   name: z
     .string()
     .min(1, "must not be empty")
-    .max(NAME_MAX_CHARACTERS, `must have at most ${NAME_MAX_CHARACTERS} characters`),
+    .max(NAME_MAX_CHARACTERS, `must have at most ${NAME_MAX_CHARACTERS} characters`)
+    // In a list, which has a line for each, it could pass for another entry.
+    .regex(/^[^\p{Cc}\p{Zl}\p{Zp}]*$/u, "must have no line breaks or control characters"),
   sha256: z.string().regex(TOKEN_HASH_PATTERN, "must be the SHA-256 of the secret, as 64 hexadecimal digits"),
   properties: z
     .array(z.string().regex(PROPERTY_PATTERN, `must match ${PROPERTY_PATTERN.source}`))

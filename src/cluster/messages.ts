@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { FinalBooks } from "../service.js";
 import type { ServiceStatus } from "../status/service-status.js";
+import type { MetricsReading } from "../telemetry/cluster-metrics.js";
 
 const count = z.number().int().nonnegative();
 
@@ -30,14 +31,17 @@ const books = z.object({
 /** Only shown: nothing is decided by it. */
 const status = z.custom<ServiceStatus>((value) => typeof value === "object" && value !== null);
 
+/** Only added up. */
+const metrics = z.custom<MetricsReading>(Array.isArray);
+
 const reason = z.string().nullable();
 
 const toWorker = z.discriminatedUnion("kind", [
   /** The answer to `hello`. */
   z.object({ kind: z.literal("start"), assignment }),
   z.object({ kind: z.literal("stop") }),
-  /** Answered by `status` with the same number. */
-  z.object({ kind: z.literal("ask"), request: count }),
+  /** Answered by the message of that kind, with the same number. */
+  z.object({ kind: z.literal("ask"), about: z.enum(["status", "metrics"]), request: count }),
 ]);
 
 const toPrimary = z.discriminatedUnion("kind", [
@@ -50,6 +54,7 @@ const toPrimary = z.discriminatedUnion("kind", [
   /** Every second; null: it is well. */
   z.object({ kind: z.literal("health"), dead: reason, unready: reason }),
   z.object({ kind: z.literal("status"), request: count, status }),
+  z.object({ kind: z.literal("metrics"), request: count, metrics }),
   /** The last message of one that stopped in order. */
   z.object({ kind: z.literal("books"), books }),
 ]);

@@ -3,9 +3,16 @@ import type { Worker } from "node:cluster";
 import type { Clock } from "../clock.js";
 import type { HealthProbes } from "../server/admin-server.js";
 import type { ServiceStatus } from "../status/service-status.js";
+import type { MetricsReading } from "../telemetry/cluster-metrics.js";
 import { type Assignment, readToWorker, type ToPrimary } from "./messages.js";
 
 const REPORT_MS = 1_000;
+
+/** What the primary may ask for. Neither must reject. */
+export interface WorkerAnswers {
+  status(): Promise<ServiceStatus>;
+  metrics(): Promise<MetricsReading>;
+}
 
 /** The channel, from the worker's first moment on. */
 export class PrimaryLink {
@@ -14,7 +21,7 @@ export class PrimaryLink {
   readonly assigned: Promise<Assignment | undefined>;
   /** Resolves, with the reason, when the worker is to stop. */
   readonly stopRequested: Promise<string>;
-  #readStatus: (() => Promise<ServiceStatus>) | undefined;
+  #answers: WorkerAnswers | undefined;
 
   constructor(worker: Worker) {
     this.#worker = worker;
@@ -39,7 +46,7 @@ export class PrimaryLink {
       } else if (message?.kind === "stop") {
         stop("the primary says so");
       } else if (message?.kind === "ask") {
-        void this.#answer(message.request);
+        void this.#answer(message.about, message.request);
       }
     });
     worker.on("disconnect", () => stop("the primary is gone"));
@@ -57,15 +64,19 @@ export class PrimaryLink {
     });
   }
 
-  /** Answers the primary, from here on, when it asks how things are. `read` must not reject. */
-  tellStatus(read: () => Promise<ServiceStatus>): void {
-    this.#readStatus = read;
+  /** Answers the primary, from here on, when it asks how things are. */
+  answerBy(answers: WorkerAnswers): void {
+    this.#answers = answers;
   }
 
-  async #answer(request: number): Promise<void> {
-    const status = await this.#readStatus?.();
-    if (status !== undefined) {
-      await this.send({ kind: "status", request, status });
+  async #answer(about: keyof WorkerAnswers, request: number): Promise<void> {
+    const answers = this.#answers;
+    if (answers !== undefined) {
+      await this.send(
+        about === "status"
+          ? { kind: "status", request, status: await answers.status() }
+          : { kind: "metrics", request, metrics: await answers.metrics() },
+      );
     }
   }
 

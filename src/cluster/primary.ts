@@ -14,7 +14,7 @@ import { type FinalBooks, prepareDatabase, type ServiceAddress, StartCancelledEr
 import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
 import { mergeStatuses, type ServiceStatus } from "../status/service-status.js";
 import { statusPageRoutes } from "../status/status-page.js";
-import { clusterMetricsRoute } from "../telemetry/cluster-metrics.js";
+import { clusterMetricsRoute, type MetricsReading } from "../telemetry/cluster-metrics.js";
 import { sumBooks } from "./books.js";
 import { type ForkWorker, WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
 
@@ -47,7 +47,12 @@ export class Primary {
       adminRoutes: asValue({
         ...statusPageRoutes,
         "/status": async () => jsonAnswer(await this.status()),
-        ...(config.metrics && { "/metrics": clusterMetricsRoute() }),
+        ...(config.metrics && {
+          "/metrics": clusterMetricsRoute({
+            readWorkers: () => this.#readMetrics(),
+            readiness: () => this.#container.cradle.health.readiness(),
+          }),
+        }),
       }),
     });
     // What it says of the time that the service is up counts from its making.
@@ -78,6 +83,11 @@ export class Primary {
       liveness: health.liveness(),
       readiness: health.readiness(),
     };
+  }
+
+  async #readMetrics(): Promise<MetricsReading[]> {
+    const readings = await Promise.all(this.#keepers.map((keeper) => keeper.metrics()));
+    return readings.flat();
   }
 
   /** Passes a signal on to all workers. */

@@ -5,8 +5,9 @@ import { backoffMs } from "../ingest/backoff.js";
 import type { BoundAddress } from "../server/listen.js";
 import type { FinalBooks } from "../service.js";
 import type { ServiceStatus } from "../status/service-status.js";
+import { type MetricsReading, WorkerMetrics } from "../telemetry/cluster-metrics.js";
 import { type Assignment, readToPrimary, type ToWorker } from "./messages.js";
-import { StatusRequests } from "./status-requests.js";
+import { WorkerRequests } from "./worker-requests.js";
 
 /** A process that was forked. */
 export interface WorkerProcess {
@@ -76,12 +77,16 @@ export class WorkerKeeper {
   readonly #deps: WorkerKeeperDeps;
   readonly #books: FinalBooks[] = [];
   readonly #ended: Promise<void>;
-  readonly #statusRequests: StatusRequests;
+  readonly #statusRequests: WorkerRequests<ServiceStatus>;
+  readonly #metricsRequests: WorkerRequests<MetricsReading>;
+  readonly #metrics = new WorkerMetrics();
   #resolveEnded: () => void = () => {};
   #state: State = "new";
   #process: WorkerProcess | undefined;
   #firstStart: { resolve(address: BoundAddress): void; reject(error: Error): void } | undefined;
   #cancelRestart: () => void = () => {};
+  /** The process that is there can hear. */
+  #hasLoaded = false;
   /** Why the process that is there could not start. */
   #startFault: string | undefined;
   #lastDeath = "";
@@ -97,7 +102,8 @@ export class WorkerKeeper {
 
   constructor(deps: WorkerKeeperDeps) {
     this.#deps = deps;
-    this.#statusRequests = new StatusRequests(deps.clock);
+    this.#statusRequests = new WorkerRequests(deps.clock);
+    this.#metricsRequests = new WorkerRequests(deps.clock);
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -128,15 +134,30 @@ export class WorkerKeeper {
     return { isSound: this.#isSound, books: this.#books };
   }
 
-  /** Passes a signal on to the process, if there is one. */
+  /**
+   * Passes a signal on to the process, if there is one. To one whose program still loads nothing but SIGKILL: another
+   * would end it, and what SIGHUP asks to be read again it is yet to read for the first time.
+   */
   signal(signal: NodeJS.Signals): void {
-    this.#process?.signal(signal);
+    if (this.#hasLoaded || signal === "SIGKILL") {
+      this.#process?.signal(signal);
+    }
   }
 
   /** How the worker is; undefined when it does not say. Never rejects, and takes a few seconds at most. */
   async status(): Promise<ServiceStatus | undefined> {
     const worker = this.#state === "ready" ? this.#process : undefined;
-    return await (worker && this.#statusRequests.ask((request) => worker.send({ kind: "ask", request })));
+    return await (worker &&
+      this.#statusRequests.ask((request) => worker.send({ kind: "ask", about: "status", request })));
+  }
+
+  /** Its metrics, to be added up, as far as they are known. Never rejects, and takes a few seconds at most. */
+  async metrics(): Promise<readonly MetricsReading[]> {
+    // Also of one that drains.
+    const worker = this.#readyAt === undefined ? undefined : this.#process;
+    await (worker &&
+      this.#metricsRequests.ask((request) => worker.send({ kind: "ask", about: "metrics", request })));
+    return this.#metrics.read();
   }
 
   /** Why the worker is to be taken for dead; a death that was just made good is no reason. */
@@ -160,6 +181,7 @@ export class WorkerKeeper {
     const { fork, clock } = this.#deps;
     this.#state = "starting";
     this.#startFault = undefined;
+    this.#hasLoaded = false;
     this.#heardAt = clock.elapsed();
     this.#process = fork({ onMessage: (message) => this.#hear(message), onEnd: (end) => this.#onEnd(end) });
   }
@@ -172,6 +194,7 @@ export class WorkerKeeper {
     this.#onWord();
     switch (message.kind) {
       case "hello":
+        this.#hasLoaded = true;
         this.#process?.send(
           this.#state === "stopping"
             ? { kind: "stop" }
@@ -190,6 +213,11 @@ export class WorkerKeeper {
         break;
       case "status":
         this.#statusRequests.answer(message.request, message.status);
+        break;
+      case "metrics":
+        // Also when it comes too late to be waited for.
+        this.#metrics.heard(message.metrics);
+        this.#metricsRequests.answer(message.request, message.metrics);
         break;
       case "books":
         this.#books.push(message.books);
@@ -224,7 +252,9 @@ export class WorkerKeeper {
     this.#readyAt = this.#heardAt;
     this.#unready = null;
     if (this.#firstStart === undefined) {
-      this.#deps.logger.info({ worker: this.#deps.assignment.worker }, "the worker takes events again");
+      // With PORT=0 the port is another one if no worker was left to hold the one before.
+      const { logger, assignment } = this.#deps;
+      logger.info({ worker: assignment.worker, host, port }, "the worker takes events again");
     }
     this.#firstStart?.resolve({ host, port });
     this.#firstStart = undefined;
@@ -238,6 +268,8 @@ export class WorkerKeeper {
     this.#cancelSilence();
     this.#isSilent = false;
     this.#statusRequests.abandon();
+    this.#metricsRequests.abandon();
+    this.#metrics.processEnded();
     this.#dead = null;
     if (this.#state === "stopping") {
       // One that was not ready yet has promised nothing; a Ctrl-C may end it before it can ignore that.

@@ -22,7 +22,7 @@ export async function runWorker(config: Config, worker: Worker): Promise<number>
   const logger = createLogger(config.logLevel).child({ worker: assignment.worker });
   const service = new Service({ config: workerConfig(config, assignment), logger, isWorker: true });
   link.reportHealth(service.health, systemClock);
-  link.tellStatus(() => service.status());
+  link.answerBy(service);
   process.on("SIGHUP", () => void service.reload());
   const life = new ProcessLife();
   life.stopOnBugs(logger);
@@ -45,7 +45,7 @@ export async function runWorker(config: Config, worker: Worker): Promise<number>
 
 /**
  * A terminal signals the whole process group, and so do some service managers: the primary gets it, too, and tells us.
- * The primary hands SIGHUP on as it is; without a listener it would end us, however early it comes.
+ * The primary hands SIGHUP on as it is, from our `hello` on; without a listener it would end us.
  */
 function leaveSignalsToPrimary(): void {
   const ignore = () => {};

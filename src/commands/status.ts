@@ -6,6 +6,7 @@ import type { ServiceStatus } from "../status/service-status.js";
 import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine } from "./command.js";
 import { describeStatus } from "./describe-status.js";
+import { fetchStatus } from "./fetch-status.js";
 import { print } from "./print.js";
 
 const EXIT_READY = 0;
@@ -13,8 +14,6 @@ const EXIT_NOT_READY = 1;
 const EXIT_USAGE = 2;
 /** EX_UNAVAILABLE of sysexits.h: nobody answers. */
 const EXIT_UNREACHABLE = 69;
-/** The service itself takes two seconds when its database does not answer. */
-const TIMEOUT_MS = 10_000;
 
 /** Addresses that stand for all of the machine's, and one that can be connected to. */
 const LOOPBACK: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
@@ -43,7 +42,7 @@ async function showStatus(config: Config, { options }: CommandLine): Promise<num
   }
   let status: ServiceStatus;
   try {
-    status = await fetchStatus(new URL("/status", base));
+    status = await fetchStatus(base);
   } catch (error) {
     complain(`no service answers at ${base}: ${messageOf((error as { cause?: unknown }).cause ?? error)}`);
     return EXIT_UNREACHABLE;
@@ -67,14 +66,6 @@ function adminUrlOf({ host, adminPort }: Config): string | undefined {
   return adminPort === 0
     ? undefined
     : `http://${address.includes(":") ? `[${address}]` : address}:${adminPort}`;
-}
-
-async function fetchStatus(url: URL): Promise<ServiceStatus> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-  if (!response.ok) {
-    throw new Error(`${url.href} answers ${response.status}; is it the admin port of a stats-service?`);
-  }
-  return (await response.json()) as ServiceStatus;
 }
 
 function complain(message: string): void {

@@ -144,5 +144,8 @@ function readExpiry(value: OptionValue): Pick<TokenEntry, "expires"> {
 
 /** NaN when it is none. A date is its first moment in UTC. */
 function parseDate(text: string): number {
-  return DATE_PATTERN.test(text) ? Date.parse(text) : Number.NaN;
+  const [day = ""] = text.split("T", 1);
+  // Date.parse takes February 31 for March 3.
+  const isDay = DATE_PATTERN.test(text) && Number.isFinite(Date.parse(day));
+  return isDay && new Date(day).toISOString().startsWith(day) ? Date.parse(text) : Number.NaN;
 }

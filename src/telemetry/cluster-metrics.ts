@@ -1,20 +1,56 @@
-/**
- * The metrics of several worker processes as one: the primary asks its workers by prom-client's messages, which neither
- * side needs to know; it measures nothing itself.
- */
-import { AggregatorRegistry, type PrometheusContentType, type Registry } from "prom-client";
+/** The metrics of several worker processes as one, of which no counter ever falls; it asks no worker itself. */
+import { AggregatorRegistry, Gauge, type MetricObjectWithValues, type MetricValue } from "prom-client";
 import type { AdminRoute } from "../server/admin-server.js";
+import type { Probe } from "../server/health.js";
+import { METRICS } from "./metric-definitions.js";
 import { metricsAnswer } from "./metrics-route.js";
 
-/** In a worker: answers the primary with what is in `registry`. Once a process. */
-export function shareWithPrimary(registry: Registry): void {
-  AggregatorRegistry.setRegistries(registry);
-  // Its making is what starts to listen to the primary.
-  new AggregatorRegistry<PrometheusContentType>();
+/** All metrics of one process, as prom-client hands them out. */
+export type MetricsReading = readonly MetricObjectWithValues<MetricValue<string>>[];
+
+/**
+ * What one worker has told, in all of its processes. One that is silent stands as it last was; of one that has ended the
+ * counts stay. For Prometheus takes a sum that falls for that of a service which began again from 0, and all that is
+ * left of it for new.
+ */
+export class WorkerMetrics {
+  #ended: MetricsReading = [];
+  #latest: MetricsReading = [];
+
+  /** The process that is there has told. */
+  heard(reading: MetricsReading): void {
+    this.#latest = reading;
+  }
+
+  /** It has ended, and the next one counts from 0. */
+  processEnded(): void {
+    const counts = this.#latest.filter(({ type }) => ["counter", "histogram"].includes(String(type)));
+    const sums: object[] = AggregatorRegistry.aggregate([this.#ended, counts]).getMetricsAsArray();
+    // Those that prom-client has added up carry their values, which its types do not say.
+    this.#ended = sums as MetricObjectWithValues<MetricValue<string>>[];
+    this.#latest = [];
+  }
+
+  /** To be added up. */
+  read(): readonly MetricsReading[] {
+    return [this.#ended, this.#latest];
+  }
 }
 
-/** In the primary: the route `/metrics`, for all workers together. Once a process. */
-export function clusterMetricsRoute(): AdminRoute {
-  const workers = new AggregatorRegistry<PrometheusContentType>();
-  return async () => metricsAnswer(workers.contentType, await workers.clusterMetrics());
+/** What the primary's route `/metrics` is made of. */
+export interface ClusterMetricsSources {
+  /** Of all workers. Never rejects. */
+  readonly readWorkers: () => Promise<readonly MetricsReading[]>;
+  /** What `/readyz` says. */
+  readonly readiness: () => Probe;
+}
+
+/** The route `/metrics` for all workers together. */
+export function clusterMetricsRoute({ readWorkers, readiness }: ClusterMetricsSources): AdminRoute {
+  return async () => {
+    const registry = AggregatorRegistry.aggregate([...(await readWorkers())]);
+    const { name, help } = METRICS.ready;
+    new Gauge({ name, help, registers: [registry] }).set(readiness().ok ? 1 : 0);
+    return metricsAnswer(registry.contentType, await registry.metrics());
+  };
 }

@@ -39,7 +39,7 @@ export const METRICS = {
     help: "Events that were refused; their callers know.",
     labels: {
       reason:
-        "invalid: broke a rule; queue_full: no room; shutting_down; all_or_nothing: others of its batch were refused",
+        "invalid: broke a rule; permission_denied: the token does not allow its property; queue_full: no room; fair_share: no room left for this caller, who holds as much of the queue as is free; shutting_down; all_or_nothing: others of its batch were refused",
     },
     aggregator: "sum",
   },
@@ -210,7 +210,8 @@ export const METRICS = {
     name: "stats_ready",
     type: "gauge",
     help: "1 when /readyz says ok, otherwise 0.",
-    aggregator: "min",
+    // With several processes it is the primary that answers /readyz.
+    aggregator: "omit",
   },
   buildInfo: {
     name: "stats_build_info",

@@ -31,10 +31,10 @@ test("--help names the commands and every setting", async () => {
   }
 });
 
-test("an unknown command says how to get help", async () => {
-  const { status, stderr } = await runToEnd(["surf"]);
+test.each(["surf", "constructor"])("the unknown command %s says how to get help", async (word) => {
+  const { status, stderr } = await runToEnd([word]);
   expect(status).toBe(2);
-  expect(stderr).toBe("stats-service: unknown command: surf\nTry: stats-service --help\n");
+  expect(stderr).toBe(`stats-service: unknown command: ${word}\nTry: stats-service --help\n`);
 });
 
 test("an option of another command is refused", async () => {

@@ -85,13 +85,18 @@ test.each([
     },
     /DATA_DIR/,
   ],
-])("%s ends the start with one line that names the setting", async (_name, badEnvironment, setting) => {
-  await using running = await ServiceProcess.start(environment);
-  await using service = ServiceProcess.spawn([], await badEnvironment(running));
-  const ending = await service.ended();
-  expect(ending).toEqual({ status: 1, signal: null });
-  const fatal = service.log.filter(({ level }) => level === "fatal");
-  expect(fatal).toHaveLength(1);
-  expect(String(fatal[0]?.reason)).toMatch(setting);
-  expect(await running.stop()).toEqual({ status: 0, signal: null });
-});
+])(
+  "%s ends the start at once, with one line that names the setting",
+  async (_name, badEnvironment, setting) => {
+    await using running = await ServiceProcess.start(environment);
+    // One that was never ready has nobody to wait for.
+    const lameDuck = { LAME_DUCK_MS: "3600000" };
+    await using service = ServiceProcess.spawn([], { ...(await badEnvironment(running)), ...lameDuck });
+    const ending = await service.ended();
+    expect(ending).toEqual({ status: 1, signal: null });
+    const fatal = service.log.filter(({ level }) => level === "fatal");
+    expect(fatal).toHaveLength(1);
+    expect(String(fatal[0]?.reason)).toMatch(setting);
+    expect(await running.stop()).toEqual({ status: 0, signal: null });
+  },
+);

@@ -80,6 +80,7 @@ describe("the command token", () => {
     [["create"], "--name is required"],
     [["create", "--name", "x", "--expires", "soon"], "--expires takes days, as in 90d"],
     [["create", "--name", "x", "--expires", "2020-01-01"], "--expires takes days, as in 90d"],
+    [["create", "--name", "x", "--expires", "2030-02-31"], "--expires takes days, as in 90d"],
     [["create", "--name", "x", "--properties", "News"], "--properties[0]: must match"],
     [["create", "--name", "x", "--limit", "3"], "Unknown option '--limit'"],
     [["revoke"], "token revoke takes the id of one token"],

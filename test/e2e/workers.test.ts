@@ -114,7 +114,8 @@ test("a worker that is killed is replaced, no durable event is lost, and the exi
     }
   });
   await replaced;
-  expect(await service.logged("the worker takes events again")).toMatchObject({ worker: 1 });
+  const { port } = service;
+  expect(await service.logged("the worker takes events again")).toMatchObject({ worker: 1, port });
   expect(await probe(service, "/healthz")).toBe("200 ok");
   const after = await pushMany(service.url, { count: 100, connections: 4 });
   expect(after.failed.size).toBe(0);
@@ -307,7 +308,7 @@ test("the admin port is the primary's: ready while one worker is, not alive when
   expect(await service.ended()).toEqual({ status: 1, signal: null });
 });
 
-test("status and metrics at the admin port are those of all workers together", async () => {
+test("status and metrics at the admin port are those of all workers together, one that was just killed included", async () => {
   await using service = await ServiceProcess.start(settings(2));
   const { acknowledged } = await pushMany(service.url, { count: 400, connections: 32, ack: DURABLE });
   const response = await fetch(`${service.adminUrl}/status`);
@@ -324,5 +325,11 @@ test("status and metrics at the admin port are those of all workers together", a
   const scrape = await Scrape.of(service.adminUrl);
   expect(scrape.sum("stats_events_accepted_total")).toBe(acknowledged.size);
   expect(scrape.missing).toBe(0);
-  expect(await service.stop()).toEqual({ status: 0, signal: null });
+
+  process.kill(Number(linesOf(service, 1, "flusher started")[0]?.pid), "SIGKILL");
+  await service.loggedWhere(({ worker, level }) => worker === 1 && level === "error");
+  const after = await Scrape.of(service.adminUrl);
+  expect(after.sum("stats_events_accepted_total")).toBe(acknowledged.size);
+  expect(after.sum("stats_ready")).toBe(1);
+  expect(await service.stop()).toEqual({ status: 1, signal: null });
 });

@@ -2,6 +2,7 @@ import { pino } from "pino";
 import type { ToPrimary, ToWorker } from "../../../src/cluster/messages.js";
 import { type WorkerEvents, WorkerKeeper } from "../../../src/cluster/worker-keeper.js";
 import type { ServiceStatus } from "../../../src/status/service-status.js";
+import type { MetricsReading } from "../../../src/telemetry/cluster-metrics.js";
 import { FakeClock } from "../../support/fake-clock.js";
 
 const ASSIGNMENT = { worker: 2, workers: 4, databaseUrl: "postgres://db/stats" };
@@ -291,11 +292,29 @@ describe("stop", () => {
   });
 });
 
-it("passes signals on to the process that is there", async () => {
-  keeper.signal("SIGHUP");
-  await startReady();
-  keeper.signal("SIGHUP");
-  expect(latest().signals).toEqual(["SIGHUP"]);
+describe("a signal", () => {
+  it("is passed on to the process that is there", async () => {
+    keeper.signal("SIGHUP");
+    await startReady();
+    keeper.signal("SIGHUP");
+    expect(latest().signals).toEqual(["SIGHUP"]);
+  });
+
+  it("does not reach a process whose program still loads, which it would end, unless it is SIGKILL", async () => {
+    const started = keeper.start();
+    for (const life of ["the first", "the second"]) {
+      keeper.signal("SIGHUP");
+      expect([life, latest().signals]).toEqual([life, []]);
+      keeper.signal("SIGKILL");
+      expect([life, latest().signals]).toEqual([life, ["SIGKILL"]]);
+      latest().starts();
+      await started;
+      keeper.signal("SIGHUP");
+      expect([life, latest().signals]).toEqual([life, ["SIGKILL", "SIGHUP"]]);
+      latest().ends(1);
+      await clock.advance(500);
+    }
+  });
 });
 
 describe("the status of a worker", () => {
@@ -307,8 +326,8 @@ describe("the status of a worker", () => {
     latest().says({ kind: "status", request: 2, status: { ...STATUS, version: "2.0.0" } });
     latest().says({ kind: "status", request: 1, status: STATUS });
     expect(latest().received.slice(-2)).toEqual([
-      { kind: "ask", request: 1 },
-      { kind: "ask", request: 2 },
+      { kind: "ask", about: "status", request: 1 },
+      { kind: "ask", about: "status", request: 2 },
     ]);
     expect(await first).toEqual(STATUS);
     expect(await second).toEqual({ ...STATUS, version: "2.0.0" });
@@ -329,5 +348,62 @@ describe("the status of a worker", () => {
     latest().ends(1);
     expect(await status).toBeUndefined();
     expect(await keeper.status()).toBeUndefined();
+  });
+});
+
+describe("the metrics of a worker", () => {
+  function accepted(value: number): MetricsReading {
+    const name = "stats_events_accepted_total";
+    return [
+      { name, help: "", type: "counter", aggregator: "sum", values: [{ value, labels: {} }] },
+    ] as object[] as MetricsReading;
+  }
+
+  /** Resolves with the sum of what the keeper knows. */
+  async function sum(metrics = keeper.metrics()): Promise<number> {
+    const values = (await metrics).flat().flatMap((metric) => metric.values.map(({ value }) => value));
+    return values.reduce((total, value) => total + value, 0);
+  }
+
+  it("are what it answers, also while it drains", async () => {
+    await startReady();
+    const metrics = keeper.metrics();
+    expect(latest().received.at(-1)).toEqual({ kind: "ask", about: "metrics", request: 1 });
+    latest().says({ kind: "metrics", request: 1, metrics: accepted(5) });
+    expect(await sum(metrics)).toBe(5);
+    void keeper.stop();
+    const draining = keeper.metrics();
+    latest().says({ kind: "metrics", request: 2, metrics: accepted(6) });
+    expect(await sum(draining)).toBe(6);
+  });
+
+  it("stand as they were when it does not answer within three seconds", async () => {
+    await startReady();
+    void keeper.metrics();
+    latest().says({ kind: "metrics", request: 1, metrics: accepted(5) });
+    const hanging = keeper.metrics();
+    await clock.advance(3_000);
+    expect(await sum(hanging)).toBe(5);
+    latest().says({ kind: "metrics", request: 2, metrics: accepted(8) });
+    const late = keeper.metrics();
+    await clock.advance(3_000);
+    expect(await sum(late)).toBe(8);
+  });
+
+  it("are there at once when it dies, and while its successor starts", async () => {
+    expect(await sum()).toBe(0);
+    await startReady();
+    void keeper.metrics();
+    latest().says({ kind: "metrics", request: 1, metrics: accepted(5) });
+    const metrics = keeper.metrics();
+    latest().ends(null, "ended by SIGKILL");
+    expect(await sum(metrics)).toBe(5);
+    await clock.advance(500);
+    expect(forked).toHaveLength(2);
+    expect(await sum()).toBe(5);
+    latest().starts();
+    const successor = keeper.metrics();
+    latest().says({ kind: "metrics", request: 3, metrics: accepted(2) });
+    expect(await sum(successor)).toBe(7);
   });
 });

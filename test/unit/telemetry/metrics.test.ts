@@ -1,5 +1,5 @@
-import { AggregatorRegistry, type Registry } from "prom-client";
 import { Ledger } from "../../../src/ingest/ledger.js";
+import { Rejections } from "../../../src/rpc/rejections.js";
 import { METRICS, type MetricDefinition } from "../../../src/telemetry/metric-definitions.js";
 import { Metrics } from "../../../src/telemetry/metrics.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -57,6 +57,11 @@ describe("the definitions", () => {
   });
 });
 
+it("the reasons of refusals are all explained", () => {
+  const explained = METRICS.rejected.labels.reason.split("; ").map((each) => each.split(":")[0]);
+  expect(explained).toEqual(Object.keys(new Rejections().read()));
+});
+
 describe("Metrics", () => {
   it("tells what the parts say at the time of the scrape", async () => {
     const rig = new Rig();
@@ -111,29 +116,5 @@ describe("Metrics", () => {
     rig.queue.rows = 0;
     const scrape = await scraping;
     expect([scrape.missing, scrape.sum("stats_queue_rows")]).toEqual([0, 1]);
-  });
-
-  it("of two processes become one: sums, the worst readiness, the oldest event, the latest success", async () => {
-    const [one, two] = [new Rig(), new Rig()];
-    one.ledger.accepted = 3;
-    two.ledger.accepted = 4;
-    two.ready = false;
-    one.queue.oldestAgeMs = 2_000;
-    await two.clock.advance(60_000);
-    for (const { metrics } of [one, two]) {
-      metrics.flushes.written({ rows: 1, bytes: 80 }, { inserted: 1, duplicates: 0, dead: 0 }, 1);
-    }
-    const json = await Promise.all([one, two].map(({ metrics }) => metrics.registry.getMetricsAsJSON()));
-    // In a worker process they travel to the primary as JSON.
-    const sent = JSON.parse(JSON.stringify(json)) as object[];
-    const registry = AggregatorRegistry.aggregate(sent) as Registry;
-    expect(Object.fromEntries(new Scrape(await registry.metrics()).samples)).toMatchObject({
-      stats_events_accepted_total: 7,
-      stats_ready: 0,
-      stats_queue_oldest_event_age_seconds: 2,
-      stats_queue_capacity_bytes: 200,
-      stats_flush_last_success_timestamp_seconds: two.clock.now() / 1e3,
-      'stats_rpc_unhandled_requests_total{reason="malformed"}': 0,
-    });
   });
 });

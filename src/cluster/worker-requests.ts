@@ -1,16 +1,13 @@
-/** Questions to one worker for its status, and their answers, which come by message; it sends nothing itself. */
+/** Questions to one worker, and their answers, which come by message; it sends nothing itself. */
 import type { Clock } from "../clock.js";
-import type { ServiceStatus } from "../status/service-status.js";
 
 /** A worker looks at its database for two seconds at most. */
 const TIMEOUT_MS = 3_000;
 
-type Resolve = (status: ServiceStatus | undefined) => void;
-
-/** The questions that have no answer yet. */
-export class StatusRequests {
+/** The questions of one kind that have no answer yet. */
+export class WorkerRequests<Answer> {
   readonly #clock: Clock;
-  readonly #open = new Map<number, Resolve>();
+  readonly #open = new Map<number, (answer: Answer | undefined) => void>();
   #last = 0;
 
   constructor(clock: Clock) {
@@ -18,22 +15,22 @@ export class StatusRequests {
   }
 
   /** Asks by `send`; resolves with the answer, or undefined when there is none in time. */
-  ask(send: (request: number) => void): Promise<ServiceStatus | undefined> {
+  ask(send: (request: number) => void): Promise<Answer | undefined> {
     this.#last += 1;
     const request = this.#last;
     return new Promise((resolve) => {
       const cancel = this.#clock.schedule(TIMEOUT_MS, () => this.answer(request, undefined));
-      this.#open.set(request, (status) => {
+      this.#open.set(request, (answer) => {
         cancel();
-        resolve(status);
+        resolve(answer);
       });
       send(request);
     });
   }
 
   /** The answer has come. One that nobody waits for any more is forgotten. */
-  answer(request: number, status: ServiceStatus | undefined): void {
-    this.#open.get(request)?.(status);
+  answer(request: number, answer: Answer | undefined): void {
+    this.#open.get(request)?.(answer);
     this.#open.delete(request);
   }
 
