@@ -12,7 +12,7 @@ export interface DropLogDeps {
   readonly maxConnections: number;
 }
 
-/** Counts what it does not tell at once. */
+/** Tells the first of them at once, and the number of those that follow a minute later. */
 export class DropLog {
   readonly #deps: DropLogDeps;
   #dropped = 0;
@@ -25,9 +25,14 @@ export class DropLog {
 
   /** Notes that a connection was dropped because `maxConnections` are open. */
   add(): void {
-    const { clock, logger, maxConnections } = this.#deps;
     this.#dropped += 1;
-    if (clock.elapsed() < this.#quietUntilMs) {
+    this.sweep();
+  }
+
+  /** Tells of what has not been told, if it is time. */
+  sweep(): void {
+    const { clock, logger, maxConnections } = this.#deps;
+    if (this.#dropped === 0 || clock.elapsed() < this.#quietUntilMs) {
       return;
     }
     this.#quietUntilMs = clock.elapsed() + INTERVAL_MS;

@@ -57,6 +57,7 @@ export class RpcServer implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #http1: Http1Connections;
   readonly #http2: Http2Sessions;
+  readonly #drops: DropLog;
   /** Where a connection is until its protocol is known. */
   readonly #entrance: ProtocolSniffer | TlsAcceptor;
   readonly #server: Server;
@@ -73,6 +74,8 @@ export class RpcServer implements AsyncDisposable {
     this.#clock = options.clock ?? systemClock;
     this.#http1 = new Http1Connections({ clock: this.#clock, lateRequestMs: this.#limits.lateRequestMs });
     this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits });
+    const { maxConnections } = this.#limits;
+    this.#drops = new DropLog({ clock: this.#clock, logger: this.#logger, maxConnections });
     this.#http2Server = this.#createHttp2Server();
     // The HTTP/1.1 server is the one that listens, because Node starts the checker behind headersTimeout and
     // requestTimeout with that event only. Its own connection listener waits behind the entrance.
@@ -118,9 +121,7 @@ export class RpcServer implements AsyncDisposable {
       const bound = await this.#started;
       this.#state = "listening";
       // From here on an error is a failed accept (too many open files); the listener itself goes on.
-      const { maxConnections } = this.#limits;
-      const drops = new DropLog({ clock: this.#clock, logger: this.#logger, maxConnections });
-      this.#server.on("drop", () => drops.add());
+      this.#server.on("drop", () => this.#drops.add());
       this.#server.on("error", (err) => this.#logger.error({ err }, "could not accept a connection"));
       this.#scheduleSweep();
       return bound;
@@ -185,6 +186,7 @@ export class RpcServer implements AsyncDisposable {
     this.#cancelSweep = this.#clock.schedule(this.#limits.sweepIntervalMs, () => {
       this.#entrance.sweep();
       this.#http2.sweep();
+      this.#drops.sweep();
       this.#scheduleSweep();
     });
   }
