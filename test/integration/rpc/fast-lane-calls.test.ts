@@ -258,22 +258,27 @@ describe("a stream that breaks off", () => {
     "content-type": "application/proto",
   };
 
-  /** Sends a request but for the end of its body, and then `more` frames on its stream. */
-  async function sendHalf(more: string): Promise<RawConnection> {
+  /** Sends a request but for the end of its body. */
+  async function sendHalf(): Promise<RawConnection> {
     const client = await RawConnection.open(port.port);
     await client.send(
       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
         http2Frame(4, 0, 0, "") +
         http2Frame(1, 4, 1, hpack(HEADERS)) +
-        http2Frame(0, 0, 1, body.toString("latin1", 0, 6)) +
-        more,
+        http2Frame(0, 0, 1, body.toString("latin1", 0, 6)),
     );
     return client;
   }
 
+  /** Resolves when whatever the client has sent before has been seen to. */
+  async function settle(client: RawConnection, ping: string): Promise<void> {
+    await client.send(http2Frame(6, 0, 0, ping));
+    await client.receives(http2Frame(6, 1, 0, ping));
+    await nextTurn();
+  }
+
   /** RST_STREAM with NO_ERROR. */
   const RESET = http2Frame(3, 0, 1, "\0\0\0\0");
-  const PING_ANSWER = http2Frame(6, 1, 0, "8 bytes.");
 
   test("without an error is no call, though the half that came could be one", async () => {
     let calls = 0;
@@ -283,13 +288,12 @@ describe("a stream that breaks off", () => {
         return {};
       }),
     );
-    const client = await sendHalf(RESET);
-    // Whatever came before a ping has been seen to when that is answered.
-    await client.send(http2Frame(6, 0, 0, "8 bytes."));
-    await client.receives(PING_ANSWER);
-    await nextTurn();
-    client.socket.destroy();
+    const client = await sendHalf();
+    await settle(client, "the half");
     expect(port.counts.taken).toBe(1);
+    await client.send(RESET);
+    await settle(client, "the end.");
+    client.socket.destroy();
     expect(calls).toBe(0);
   });
 
@@ -299,7 +303,7 @@ describe("a stream that breaks off", () => {
       requestTimeoutMs: 20,
       sweepIntervalMs: 5,
     });
-    const client = await sendHalf("");
+    const client = await sendHalf();
     // RST_STREAM with CANCEL.
     await client.receives(http2Frame(3, 0, 1, "\0\0\0\x08"));
     client.socket.destroy();
