@@ -8,7 +8,6 @@ import { messageOf } from "../error-message.js";
 import type { SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
 import type { AdmittedEvent, Batch } from "./batch.js";
-import { logCarefully } from "./careful-log.js";
 import { Delivery, type DeliveryDeps } from "./delivery.js";
 import type { EventQueue } from "./event-queue.js";
 import type { Ledger } from "./ledger.js";
@@ -194,7 +193,7 @@ export class Flusher {
     this.#state = "running";
     this.#nextTickAt = this.#clock.elapsed() + this.#options.flushIntervalMs;
     this.#loop = this.#supervise();
-    logCarefully(this.#logger, "info", { flushIntervalMs: this.#options.flushIntervalMs }, "flusher started");
+    this.#logger.info({ flushIntervalMs: this.#options.flushIntervalMs }, "flusher started");
   }
 
   /** Takes nothing more in from now on, and starts to drain; the time-out of the shutdown runs from here. */
@@ -207,7 +206,7 @@ export class Flusher {
     }
     this.#state = "draining";
     this.#drainBeganAt = this.#clock.elapsed();
-    logCarefully(this.#logger, "info", { rows: this.#queue.rows }, "flusher: cancel received, draining");
+    this.#logger.info({ rows: this.#queue.rows }, "flusher: cancel received, draining");
     this.#queue.seal();
     this.#delivery.forgive();
     const cancel = this.#clock.schedule(this.#options.shutdownTimeoutMs, () => {
@@ -239,14 +238,9 @@ export class Flusher {
     this.#drainEndedAt = this.#clock.elapsed();
     const rows = this.#queue.rows;
     if (rows === 0) {
-      logCarefully(this.#logger, "info", this.#ledger.read(), "flusher: drained, done");
+      this.#logger.info(this.#ledger.read(), "flusher: drained, done");
     } else {
-      logCarefully(
-        this.#logger,
-        "error",
-        { rows, ...this.#ledger.read() },
-        "flusher: done, but events could be put nowhere",
-      );
+      this.#logger.error({ rows, ...this.#ledger.read() }, "flusher: done, but events could be put nowhere");
     }
   }
 
@@ -258,12 +252,7 @@ export class Flusher {
         return;
       } catch (error) {
         this.#loopFault = `the flush loop failed: ${messageOf(error)}`;
-        logCarefully(
-          this.#logger,
-          "error",
-          { err: error, crashes },
-          "flusher: the flush loop failed and restarts",
-        );
+        this.#logger.error({ err: error, crashes }, "flusher: the flush loop failed and restarts");
         await this.#waker.wait(backoffMs(crashes, RESTART_BACKOFF, () => 1));
       }
     }
@@ -298,7 +287,7 @@ export class Flusher {
     }
     const batch = this.#queue.take();
     if (batch === undefined && isTick) {
-      logCarefully(this.#logger, "debug", { rows: 0 }, "flush: nothing queued");
+      this.#logger.debug({ rows: 0 }, "flush: nothing queued");
     }
     return batch;
   }
