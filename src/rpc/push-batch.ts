@@ -8,6 +8,7 @@ import { QueueFullError } from "../ingest/flusher.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
 import { BatchRejections } from "./batch-rejections.js";
 import { toConnectError } from "./errors.js";
+import type { EventIntake } from "./push.js";
 import { Rejections } from "./rejections.js";
 import type { CallContext, UnaryHandler } from "./unary-method.js";
 
@@ -18,10 +19,8 @@ export interface BatchAdmission {
 }
 
 /** Takes events for the background. */
-export interface BatchIntake {
-  push(event: AdmittedEvent, caller?: string): Batch;
-  requireRoom(rows: number, caller?: string): void;
-  durable(batch: Batch): Promise<void>;
+export interface BatchIntake extends EventIntake {
+  requireRoom(rows: number, caller: string | undefined): void;
 }
 
 export interface PushBatchHandlerDeps {

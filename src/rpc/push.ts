@@ -13,9 +13,9 @@ export interface EventAdmission {
   admit(input: EventInput, inet: Uint8Array, alsoWrong?: FieldViolation): AdmittedEvent;
 }
 
-/** Takes events for the background. */
+/** Takes events for the background. `caller` is never optional: who stands in between must pass it on. */
 export interface EventIntake {
-  push(event: AdmittedEvent, caller?: string): Batch;
+  push(event: AdmittedEvent, caller: string | undefined): Batch;
   durable(batch: Batch): Promise<void>;
 }
 
