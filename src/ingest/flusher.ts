@@ -7,7 +7,7 @@ import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import type { SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
-import type { AdmittedEvent, Batch } from "./batch.js";
+import type { AdmittedEvent, Batch, BatchWaiter } from "./batch.js";
 import { Delivery, type DeliveryDeps } from "./delivery.js";
 import type { EventQueue } from "./event-queue.js";
 import type { Ledger } from "./ledger.js";
@@ -92,8 +92,8 @@ export class Flusher {
   }
 
   /**
-   * Takes an event. When this returns, the event is in the queue; await {@link Flusher.durable} of the returned
-   * batch to know that it is on stable storage. Callers that have a name share the room fairly.
+   * Takes an event. When this returns, the event is in the queue; {@link Flusher.awaitDurable} tells when
+   * the returned batch is on stable storage. Callers that have a name share the room fairly.
    *
    * @throws QueueFullError, FairShareError, IntakeClosedError
    */
@@ -134,16 +134,15 @@ export class Flusher {
   }
 
   /**
-   * Resolves when a batch is on stable storage; rejects with BatchAbandonedError when the process ends before.
-   * No timer delays it: the batch leaves with the next flush.
+   * Tells `waiter` when a batch is on stable storage, or that the process ends before. No timer delays it: the batch
+   * leaves with the next flush. Who gives up calls {@link Batch.forget}.
    */
-  durable(batch: Batch): Promise<void> {
-    const settled = batch.settled();
+  awaitDurable(batch: Batch, waiter: BatchWaiter): void {
+    batch.wait(waiter);
     // While a healthy flush is in flight its end wakes the loop; until then the arrivals form the next batch.
     if (!this.#delivery.isBusy || this.#delivery.isOutage) {
       this.#waker.wake();
     }
-    return settled;
   }
 
   /** When a caller that is refused now should try again, in milliseconds. */

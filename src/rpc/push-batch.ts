@@ -44,7 +44,9 @@ export function createPushBatchHandler(
       requireSound(events.length, ack, deps.batchMaxEvents);
       const response = allOrNothing ? intake.takeAll(events) : intake.takeEach(events);
       intake.rejections.countIn(rejections);
-      return ack === AckMode.DURABLE ? whenDurable(intake.settled(), call, response) : response;
+      return ack === AckMode.DURABLE && intake.batches.length > 0
+        ? whenDurable(deps.flusher, intake.batches, call, response)
+        : response;
     } catch (error) {
       intake.rejections.countIn(rejections, { error, events: events.length });
       throw toConnectError(error) ?? error;
@@ -73,7 +75,7 @@ class Intake {
   readonly #caller: Caller | undefined;
   readonly rejections = new BatchRejections();
   /** Those that the events went into, each once. */
-  readonly #batches: Batch[] = [];
+  readonly batches: Batch[] = [];
   #accepted = 0;
 
   constructor({ admission, flusher }: PushBatchHandlerDeps, { peer, caller }: CallContext) {
@@ -135,17 +137,12 @@ class Intake {
     return this.#answer();
   }
 
-  /** Resolves when all that was taken is on stable storage. */
-  settled(): Promise<unknown> {
-    return Promise.all(this.#batches.map((batch) => this.#flusher.durable(batch)));
-  }
-
   /** Queues an event; returns why it could not. */
   #push(event: AdmittedEvent): QueueFullError | undefined {
     try {
       const batch = this.#flusher.push(event, this.#caller?.id);
-      if (batch !== this.#batches.at(-1)) {
-        this.#batches.push(batch);
+      if (batch !== this.batches.at(-1)) {
+        this.batches.push(batch);
       }
       this.#accepted += 1;
       return undefined;

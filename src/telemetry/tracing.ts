@@ -78,7 +78,7 @@ export class Tracing {
         return batch;
       },
       requireRoom: (rows, caller) => intake.requireRoom(rows, caller),
-      durable: (batch) => intake.durable(batch),
+      awaitDurable: (batch, waiter) => intake.awaitDurable(batch, waiter),
     };
   }
 

@@ -77,6 +77,11 @@ export class FlusherRig {
     return batch;
   }
 
+  /** Pushes an event, and resolves when it is on stable storage. */
+  pushDurably(): Promise<void> {
+    return durable(this.flusher, this.push());
+  }
+
   /** Pushes `count` events. */
   pushMany(count: number): void {
     for (let i = 0; i < count; i++) {
@@ -125,6 +130,13 @@ export class FlusherRig {
     const write = (line: string) => void this.log.push(JSON.parse(line) as LogLine);
     return pino({ level: "debug" }, { write });
   }
+}
+
+/** Resolves when the batch is on stable storage; rejects when it never will be. */
+export function durable(flusher: Pick<Flusher, "awaitDurable">, batch: Batch): Promise<void> {
+  return new Promise((resolve, reject) => {
+    flusher.awaitDurable(batch, (error) => (error === undefined ? resolve() : reject(error)));
+  });
 }
 
 /** What has become of a promise so far. */

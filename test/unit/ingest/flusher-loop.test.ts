@@ -52,7 +52,7 @@ describe("The flush loop", () => {
   it("serves callers that wait for durability after it has restarted", async () => {
     const rig = FlusherRig.start();
     breakMethod(rig.queue, "take", 2);
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     await rig.advance(300);
     expect(durable.state).toBe("resolved");
   });

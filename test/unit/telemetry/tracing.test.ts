@@ -106,7 +106,7 @@ describe("an intake", () => {
         return batch;
       },
       requireRoom: (...args) => void heard.push(args),
-      durable: () => Promise.resolve(),
+      awaitDurable: () => undefined,
     });
     intake.requireRoom(2, "newsroom");
     expect(intake.push(EVENT, "newsroom")).toBe(batch);
@@ -127,7 +127,7 @@ describe("a flush's span", () => {
     const intake = tracing.intake({
       push: () => batch,
       requireRoom: () => undefined,
-      durable: () => Promise.resolve(),
+      awaitDurable: () => undefined,
     });
     for (let i = 0; i < calls; i++) {
       void call(() => {
