@@ -388,6 +388,12 @@ describe("the count of events that were refused", () => {
       { queue_full: 2, invalid: 1 },
     ],
     ["all, when the service stops", { isClosed: true }, goods(3), { shutting_down: 3 }],
+    [
+      "those behind a bad one, when the service stops",
+      { isClosed: true },
+      [bad, ...goods(2)],
+      { invalid: 1, shutting_down: 2 },
+    ],
     ["all, when none has room", { room: 0 }, [bad, ...goods(2)], { invalid: 1, queue_full: 2 }],
     ["those beyond the caller's share", { room: 1, Refusal: FairShareError }, goods(3), { fair_share: 2 }],
   ])("has %s", (_, state, events, counts) => {
