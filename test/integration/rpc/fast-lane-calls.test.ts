@@ -273,7 +273,9 @@ describe("a stream that breaks off", () => {
 
   /** RST_STREAM with NO_ERROR. */
   const RESET = http2Frame(3, 0, 1, "\0\0\0\0");
-  const PING_ANSWER = http2Frame(6, 1, 0, "8 bytes.");
+  /** Eight bytes go with a ping, and come back. */
+  const ping = (bytes: string) => http2Frame(6, 0, 0, bytes);
+  const pingAnswer = (bytes: string) => http2Frame(6, 1, 0, bytes);
 
   test("without an error is no call, though the half that came could be one", async () => {
     let calls = 0;
@@ -283,13 +285,14 @@ describe("a stream that breaks off", () => {
         return {};
       }),
     );
-    const client = await sendHalf(RESET);
     // Whatever came before a ping has been seen to when that is answered.
-    await client.send(http2Frame(6, 0, 0, "8 bytes."));
-    await client.receives(PING_ANSWER);
+    const client = await sendHalf(ping("halfsent"));
+    await client.receives(pingAnswer("halfsent"));
+    expect(port.counts.taken).toBe(1);
+    await client.send(RESET + ping("wasreset"));
+    await client.receives(pingAnswer("wasreset"));
     await nextTurn();
     client.socket.destroy();
-    expect(port.counts.taken).toBe(1);
     expect(calls).toBe(0);
   });
 
