@@ -25,10 +25,14 @@ export class BatchAbandonedError extends Error {
   }
 }
 
+/** Hears, once, that a batch is on stable storage or, with an error, that it never will be. Must not throw. */
+export type BatchWaiter = (error?: BatchAbandonedError) => void;
+
 /**
  * A batch: a list of chunks, filled from front to back, whole tuples in each.
  *
- * Callers that asked for durability wait for {@link Batch.settled}; one promise serves them all.
+ * Callers that asked for durability wait at it. In an outage it lives for hours and they come and go, so it keeps nothing
+ * of one who has gone: a promise that all wait for would.
  */
 export class Batch implements EncodedBatch {
   readonly chunks: Uint8Array[] = [];
@@ -44,8 +48,9 @@ export class Batch implements EncodedBatch {
   #tail: Uint8Array | undefined;
   #tailUsed = 0;
   readonly #full: Uint8Array[] = [];
-  #settlement: PromiseWithResolvers | undefined;
-  #isSettled = false;
+  readonly #waiters = new Set<BatchWaiter>();
+  /** What waiters are told; undefined while it is not known. */
+  #ending: { readonly error: BatchAbandonedError | undefined } | undefined;
 
   /** True when the next event needs {@link Batch.extend} first. */
   get needsChunk(): boolean {
@@ -57,9 +62,9 @@ export class Batch implements EncodedBatch {
     return this.#full.length + (this.#tail === undefined ? 0 : 1);
   }
 
-  /** True when a caller waits for {@link Batch.settled}. */
+  /** True when a caller waits for it to be on stable storage. */
   get hasWaiters(): boolean {
-    return this.#settlement !== undefined && !this.#isSettled;
+    return this.#waiters.size > 0;
   }
 
   /** Adds an empty chunk to write into. */
@@ -99,24 +104,37 @@ export class Batch implements EncodedBatch {
     return this.#full.splice(0);
   }
 
-  /** Resolves when the batch is on stable storage; rejects with BatchAbandonedError when it never will be. */
-  settled(): Promise<void> {
-    this.#settlement ??= withResolvers();
-    return this.#settlement.promise;
+  /** Tells `waiter` what becomes of the batch; at once, when that is known. */
+  wait(waiter: BatchWaiter): void {
+    if (this.#ending === undefined) {
+      this.#waiters.add(waiter);
+    } else {
+      waiter(this.#ending.error);
+    }
+  }
+
+  /** Tells a waiter nothing any more. */
+  forget(waiter: BatchWaiter): void {
+    this.#waiters.delete(waiter);
   }
 
   /** Says that every row of the batch has ended. */
   settle(): void {
-    this.#isSettled = true;
-    this.#settlement ??= withResolvers();
-    this.#settlement.resolve();
+    this.#end(undefined);
   }
 
   /** Says that the process ends with the rows in memory. */
   abandon(): void {
-    this.#isSettled = true;
-    this.#settlement ??= withResolvers();
-    this.#settlement.reject(new BatchAbandonedError());
+    this.#end(new BatchAbandonedError());
+  }
+
+  #end(error: BatchAbandonedError | undefined): void {
+    this.#ending = { error };
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const waiter of waiters) {
+      waiter(error);
+    }
   }
 
   #closeTail(): void {
@@ -125,23 +143,4 @@ export class Batch implements EncodedBatch {
       this.#full.push(this.#tail);
     }
   }
-}
-
-interface PromiseWithResolvers {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (reason: Error) => void;
-}
-
-/** Promise.withResolvers, which Node 20 does not have. */
-function withResolvers(): PromiseWithResolvers {
-  let resolve: (() => void) | undefined;
-  let reject: ((reason: Error) => void) | undefined;
-  const promise = new Promise<void>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  // Waiters may all have gone (their deadline passed) by the time it rejects.
-  promise.catch(() => undefined);
-  return { promise, resolve: resolve as () => void, reject: reject as (reason: Error) => void };
 }

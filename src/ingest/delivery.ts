@@ -7,7 +7,6 @@ import type { Clock } from "../clock.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
 import type { Batch } from "./batch.js";
-import { logCarefully } from "./careful-log.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
 import { FlushLog } from "./flush-log.js";
@@ -115,12 +114,7 @@ export class Delivery {
   /** Hears that the sink works: what failed before is worth a try at once. */
   recover(): void {
     if (this.#lastFault !== undefined) {
-      logCarefully(
-        this.#deps.logger,
-        "info",
-        { afterFailures: this.#failures },
-        "flush: the database takes batches again",
-      );
+      this.#deps.logger.info({ afterFailures: this.#failures }, "flush: the database takes batches again");
     }
     this.forgive();
   }
@@ -249,9 +243,7 @@ export class Delivery {
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
     const retryInMs = backoffMs(this.#failures, backoff, random);
     this.#retryAt = clock.elapsed() + retryInMs;
-    logCarefully(
-      this.#deps.logger,
-      fault.faultClass === "transient" ? "warn" : "error",
+    this.#deps.logger[fault.faultClass === "transient" ? "warn" : "error"](
       {
         faultClass: fault.faultClass,
         sqlstate: fault.sqlstate,
@@ -305,9 +297,7 @@ export class Delivery {
     try {
       await spool.store(batch);
     } catch (error) {
-      logCarefully(
-        this.#deps.logger,
-        "error",
+      this.#deps.logger.error(
         { err: error, rows: batch.rows },
         "spool: cannot write; the batch stays in memory",
       );

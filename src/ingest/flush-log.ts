@@ -5,7 +5,6 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
 import type { WriteOutcome } from "../sink/sink.js";
-import { logCarefully } from "./careful-log.js";
 
 /** Least time between two lines of a kind at info. */
 const LINE_EVERY_MS = 10_000;
@@ -21,26 +20,26 @@ export class FlushLog {
     this.#flushed = new Digest({
       clock,
       merge: addFlushes,
-      tell: (sums) => logCarefully(logger, "info", sums, "flushed"),
+      tell: (sums) => logger.info(sums, "flushed"),
     });
     this.#spooled = new Digest({
       clock,
       merge: addSpooled,
-      tell: (sums) => logCarefully(logger, "info", sums, "spooled to disk"),
+      tell: (sums) => logger.info(sums, "spooled to disk"),
     });
   }
 
   /** The sink has taken a batch. */
   written(rows: number, outcome: WriteOutcome, durationMs: number): void {
     const ms = Math.round(durationMs);
-    logCarefully(this.#logger, "debug", { rows, durationMs: ms, ...outcome }, "flush");
+    this.#logger.debug({ rows, durationMs: ms, ...outcome }, "flush");
     const { inserted, duplicates, dead } = outcome;
     this.#flushed.add({ flushes: 1, rows, inserted, duplicates, dead, maxDurationMs: ms });
   }
 
   /** The spool has taken a batch; `queuedRows` are left in memory. */
   spooled(rows: number, queuedRows: number): void {
-    logCarefully(this.#logger, "debug", { rows, queuedRows }, "batch spooled to disk");
+    this.#logger.debug({ rows, queuedRows }, "batch spooled to disk");
     this.#spooled.add({ batches: 1, rows, queuedRows });
   }
 

@@ -7,8 +7,7 @@ import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import type { SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
-import type { AdmittedEvent, Batch } from "./batch.js";
-import { logCarefully } from "./careful-log.js";
+import type { AdmittedEvent, Batch, BatchWaiter } from "./batch.js";
 import { Delivery, type DeliveryDeps } from "./delivery.js";
 import type { EventQueue } from "./event-queue.js";
 import type { Ledger } from "./ledger.js";
@@ -93,8 +92,8 @@ export class Flusher {
   }
 
   /**
-   * Takes an event. When this returns, the event is in the queue; await {@link Flusher.durable} of the returned
-   * batch to know that it is on stable storage. Callers that have a name share the room fairly.
+   * Takes an event. When this returns, the event is in the queue; {@link Flusher.awaitDurable} tells when
+   * the returned batch is on stable storage. Callers that have a name share the room fairly.
    *
    * @throws QueueFullError, FairShareError, IntakeClosedError
    */
@@ -135,16 +134,15 @@ export class Flusher {
   }
 
   /**
-   * Resolves when a batch is on stable storage; rejects with BatchAbandonedError when the process ends before.
-   * No timer delays it: the batch leaves with the next flush.
+   * Tells `waiter` when a batch is on stable storage, or that the process ends before. No timer delays it: the batch
+   * leaves with the next flush. Who gives up calls {@link Batch.forget}.
    */
-  durable(batch: Batch): Promise<void> {
-    const settled = batch.settled();
+  awaitDurable(batch: Batch, waiter: BatchWaiter): void {
+    batch.wait(waiter);
     // While a healthy flush is in flight its end wakes the loop; until then the arrivals form the next batch.
     if (!this.#delivery.isBusy || this.#delivery.isOutage) {
       this.#waker.wake();
     }
-    return settled;
   }
 
   /** When a caller that is refused now should try again, in milliseconds. */
@@ -194,7 +192,7 @@ export class Flusher {
     this.#state = "running";
     this.#nextTickAt = this.#clock.elapsed() + this.#options.flushIntervalMs;
     this.#loop = this.#supervise();
-    logCarefully(this.#logger, "info", { flushIntervalMs: this.#options.flushIntervalMs }, "flusher started");
+    this.#logger.info({ flushIntervalMs: this.#options.flushIntervalMs }, "flusher started");
   }
 
   /** Takes nothing more in from now on, and starts to drain; the time-out of the shutdown runs from here. */
@@ -207,7 +205,7 @@ export class Flusher {
     }
     this.#state = "draining";
     this.#drainBeganAt = this.#clock.elapsed();
-    logCarefully(this.#logger, "info", { rows: this.#queue.rows }, "flusher: cancel received, draining");
+    this.#logger.info({ rows: this.#queue.rows }, "flusher: cancel received, draining");
     this.#queue.seal();
     this.#delivery.forgive();
     const cancel = this.#clock.schedule(this.#options.shutdownTimeoutMs, () => {
@@ -239,14 +237,9 @@ export class Flusher {
     this.#drainEndedAt = this.#clock.elapsed();
     const rows = this.#queue.rows;
     if (rows === 0) {
-      logCarefully(this.#logger, "info", this.#ledger.read(), "flusher: drained, done");
+      this.#logger.info(this.#ledger.read(), "flusher: drained, done");
     } else {
-      logCarefully(
-        this.#logger,
-        "error",
-        { rows, ...this.#ledger.read() },
-        "flusher: done, but events could be put nowhere",
-      );
+      this.#logger.error({ rows, ...this.#ledger.read() }, "flusher: done, but events could be put nowhere");
     }
   }
 
@@ -258,12 +251,7 @@ export class Flusher {
         return;
       } catch (error) {
         this.#loopFault = `the flush loop failed: ${messageOf(error)}`;
-        logCarefully(
-          this.#logger,
-          "error",
-          { err: error, crashes },
-          "flusher: the flush loop failed and restarts",
-        );
+        this.#logger.error({ err: error, crashes }, "flusher: the flush loop failed and restarts");
         await this.#waker.wait(backoffMs(crashes, RESTART_BACKOFF, () => 1));
       }
     }
@@ -298,7 +286,7 @@ export class Flusher {
     }
     const batch = this.#queue.take();
     if (batch === undefined && isTick) {
-      logCarefully(this.#logger, "debug", { rows: 0 }, "flush: nothing queued");
+      this.#logger.debug({ rows: 0 }, "flush: nothing queued");
     }
     return batch;
   }

@@ -1,6 +1,7 @@
 /** What a caller may ask of an answer: judges the AckMode, and waits for durability; it never queues. */
 import { AckMode } from "../../gen/stats/v1/stats_pb.js";
 import type { FieldViolation } from "../ingest/admission.js";
+import type { Batch, BatchWaiter } from "../ingest/batch.js";
 import { durableTimeout, toConnectError } from "./errors.js";
 import type { CallContext } from "./unary-method.js";
 
@@ -17,30 +18,47 @@ export function ackModeFault(ack: AckMode): FieldViolation | undefined {
   return AckMode[ack] === undefined ? ACK_MODE_UNKNOWN : undefined;
 }
 
+/** Where batches are waited for. */
+export interface DurableBatches {
+  awaitDurable(batch: Batch, waiter: BatchWaiter): void;
+}
+
 /**
- * Resolves with `answer` when the caller's events have settled, that is, are on stable storage. The caller's leaving
- * ends the wait, not the events.
+ * Resolves with `answer` when the caller's batches, one at least, are on stable storage. The caller's leaving ends the
+ * wait, not the events, and leaves nothing at the batches.
  *
  * @throws ConnectError when the caller's time or ours is over before, or the service stops
  */
-export function whenDurable<T>(settled: Promise<unknown>, call: CallContext, answer: T): Promise<T> {
+export function whenDurable<T>(
+  flusher: DurableBatches,
+  batches: readonly Batch[],
+  call: CallContext,
+  answer: T,
+): Promise<T> {
   // One promise, and no AbortSignal: a thousand calls may wait at a time, and be answered at once.
   return new Promise((resolve, reject) => {
-    const giveUp = () => {
+    let pending = batches.length;
+    const fail = (error: Error) => {
       clearTimeout(timer);
-      reject(durableTimeout());
+      for (const batch of batches) {
+        batch.forget(waiter);
+      }
+      reject(error);
     };
-    const timer = setTimeout(giveUp, DURABLE_TIMEOUT_MS);
-    call.onAbandoned(giveUp);
-    settled.then(
-      () => {
+    const waiter: BatchWaiter = (error) => {
+      pending -= 1;
+      if (error !== undefined) {
+        fail(toConnectError(error) ?? error);
+      } else if (pending === 0) {
         clearTimeout(timer);
         resolve(answer);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(toConnectError(error) ?? (error as Error));
-      },
-    );
+      }
+    };
+    const giveUp = () => fail(durableTimeout());
+    const timer = setTimeout(giveUp, DURABLE_TIMEOUT_MS);
+    for (const batch of batches) {
+      flusher.awaitDurable(batch, waiter);
+    }
+    call.onAbandoned(giveUp);
   });
 }

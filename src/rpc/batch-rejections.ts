@@ -18,6 +18,8 @@ export class BatchRejections {
   /** The first ones, for an error. */
   readonly #violations: FieldViolation[] = [];
   #violationCount = 0;
+  /** What these were made into. */
+  #error: InvalidEventError | PropertyDeniedError | undefined;
 
   /** The event breaks rules. */
   addInvalid(index: number, violations: readonly FieldViolation[]): void {
@@ -43,10 +45,11 @@ export class BatchRejections {
   toError(): InvalidEventError | PropertyDeniedError {
     const more = this.#violationCount - this.#violations.length;
     const Refusal = this.#counts.has("permission_denied") ? PropertyDeniedError : InvalidEventError;
-    return new Refusal([
+    this.#error = new Refusal([
       ...this.#violations,
       ...(more > 0 ? [{ field: "events", description: `${more} more fields are at fault` }] : []),
     ]);
+    return this.#error;
   }
 
   /** Books these and, when the call of that many `events` failed with `error`, the rest of them. */
@@ -56,7 +59,7 @@ export class BatchRejections {
     }
     if (failure !== undefined) {
       const rest = failure.events - this.list.length;
-      if (this.#violationCount > 0) {
+      if (failure.error === this.#error) {
         rejections.add("all_or_nothing", rest);
       } else {
         rejections.addThrown(failure.error, rest);

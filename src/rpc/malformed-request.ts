@@ -11,13 +11,13 @@ const HTTP_BAD_REQUEST = 400;
 const HTTP_INTERNAL_ERROR = 500;
 /** Far more than an error of connect's own making has. */
 const ERROR_MAX_BYTES = 64 * 1024;
-/** What connect's message starts with when it cannot parse a message in protobuf's binary format. */
-const PARSE_FAILURE = "parse binary: ";
+/** What connect's message starts with when it cannot parse protobuf's binary format, or decompress a body. */
+const CALLERS_FAULTS = ["parse binary: ", "decompression failed"];
 
 /**
- * Over the Connect protocol, connect answers a body that is not a protobuf message with "internal" and HTTP
- * status 500, which tells callers to retry and operators to look for a bug. Makes it "invalid_argument" and 400,
- * as it is for JSON. gRPC and gRPC-Web keep INTERNAL, which is what their own implementations answer.
+ * Over the Connect protocol, connect answers a body that is not a protobuf message, or not compressed as it says, with
+ * "internal" and HTTP status 500, which tells callers to retry and operators to look for a bug. Makes it
+ * "invalid_argument" and 400, as it is for JSON and for most of what is no gzip. gRPC and gRPC-Web keep INTERNAL, which is what their own implementations answer.
  */
 export async function blameCaller(response: UniversalServerResponse): Promise<UniversalServerResponse> {
   if (response.status !== HTTP_INTERNAL_ERROR || response.body === undefined) {
@@ -25,7 +25,8 @@ export async function blameCaller(response: UniversalServerResponse): Promise<Un
   }
   const bytes = await readAllBytes(response.body as AsyncIterable<Uint8Array>, ERROR_MAX_BYTES);
   const error = JSON.parse(Buffer.from(bytes).toString()) as { code?: string; message?: string };
-  if (error.code !== codeToString(Code.Internal) || error.message?.startsWith(PARSE_FAILURE) !== true) {
+  const isCallersFault = CALLERS_FAULTS.some((fault) => error.message?.startsWith(fault));
+  if (error.code !== codeToString(Code.Internal) || !isCallersFault) {
     return { ...response, body: createAsyncIterable([bytes]) };
   }
   const body = Buffer.from(JSON.stringify({ ...error, code: codeToString(Code.InvalidArgument) }));

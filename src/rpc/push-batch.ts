@@ -8,6 +8,7 @@ import { QueueFullError } from "../ingest/flusher.js";
 import { ackModeFault, whenDurable } from "./ack-mode.js";
 import { BatchRejections } from "./batch-rejections.js";
 import { toConnectError } from "./errors.js";
+import type { EventIntake } from "./push.js";
 import { Rejections } from "./rejections.js";
 import type { CallContext, UnaryHandler } from "./unary-method.js";
 
@@ -18,10 +19,8 @@ export interface BatchAdmission {
 }
 
 /** Takes events for the background. */
-export interface BatchIntake {
-  push(event: AdmittedEvent, caller?: string): Batch;
-  requireRoom(rows: number, caller?: string): void;
-  durable(batch: Batch): Promise<void>;
+export interface BatchIntake extends EventIntake {
+  requireRoom(rows: number, caller: string | undefined): void;
 }
 
 export interface PushBatchHandlerDeps {
@@ -45,7 +44,9 @@ export function createPushBatchHandler(
       requireSound(events.length, ack, deps.batchMaxEvents);
       const response = allOrNothing ? intake.takeAll(events) : intake.takeEach(events);
       intake.rejections.countIn(rejections);
-      return ack === AckMode.DURABLE ? whenDurable(intake.settled(), call, response) : response;
+      return ack === AckMode.DURABLE && intake.batches.length > 0
+        ? whenDurable(deps.flusher, intake.batches, call, response)
+        : response;
     } catch (error) {
       intake.rejections.countIn(rejections, { error, events: events.length });
       throw toConnectError(error) ?? error;
@@ -74,7 +75,7 @@ class Intake {
   readonly #caller: Caller | undefined;
   readonly rejections = new BatchRejections();
   /** Those that the events went into, each once. */
-  readonly #batches: Batch[] = [];
+  readonly batches: Batch[] = [];
   #accepted = 0;
 
   constructor({ admission, flusher }: PushBatchHandlerDeps, { peer, caller }: CallContext) {
@@ -136,17 +137,12 @@ class Intake {
     return this.#answer();
   }
 
-  /** Resolves when all that was taken is on stable storage. */
-  settled(): Promise<unknown> {
-    return Promise.all(this.#batches.map((batch) => this.#flusher.durable(batch)));
-  }
-
   /** Queues an event; returns why it could not. */
   #push(event: AdmittedEvent): QueueFullError | undefined {
     try {
       const batch = this.#flusher.push(event, this.#caller?.id);
-      if (batch !== this.#batches.at(-1)) {
-        this.#batches.push(batch);
+      if (batch !== this.batches.at(-1)) {
+        this.batches.push(batch);
       }
       this.#accepted += 1;
       return undefined;

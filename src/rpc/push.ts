@@ -2,7 +2,7 @@
 import { AckMode, type StatsService } from "../../gen/stats/v1/stats_pb.js";
 import type { EventInput, FieldViolation } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
-import { ackModeFault, whenDurable } from "./ack-mode.js";
+import { ackModeFault, type DurableBatches, whenDurable } from "./ack-mode.js";
 import { toConnectError } from "./errors.js";
 import { requirePermission } from "./permission.js";
 import { Rejections } from "./rejections.js";
@@ -13,10 +13,9 @@ export interface EventAdmission {
   admit(input: EventInput, inet: Uint8Array, alsoWrong?: FieldViolation): AdmittedEvent;
 }
 
-/** Takes events for the background. */
-export interface EventIntake {
-  push(event: AdmittedEvent, caller?: string): Batch;
-  durable(batch: Batch): Promise<void>;
+/** Takes events for the background. `caller` is never optional: who stands in between must pass it on. */
+export interface EventIntake extends DurableBatches {
+  push(event: AdmittedEvent, caller: string | undefined): Batch;
 }
 
 export interface PushHandlerDeps {
@@ -37,7 +36,7 @@ export function createPushHandler({
       requirePermission(call.caller, request.property);
       const event = admission.admit(request, call.peer, ackModeFault(request.ack));
       const batch = flusher.push(event, call.caller?.id);
-      return request.ack === AckMode.DURABLE ? whenDurable(flusher.durable(batch), call, {}) : {};
+      return request.ack === AckMode.DURABLE ? whenDurable(flusher, [batch], call, {}) : {};
     } catch (error) {
       rejections.addThrown(error, 1);
       throw toConnectError(error) ?? error;

@@ -3,6 +3,7 @@ import type { DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/
 import type { ConnectRouter } from "@connectrpc/connect";
 import type { Caller } from "../auth/caller.js";
 import { systemClock } from "../clock.js";
+import { jsonReadOptions } from "./enum-names.js";
 import { peerKey } from "./peer-context.js";
 import { requestNotesKey } from "./request-notes.js";
 
@@ -79,14 +80,17 @@ export function unaryMethod<M extends DescMethodUnary>(
 
 /** Adds a method to connect's router, which is the stock lane. */
 export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryMethod): void {
-  router.rpc(desc, (request, context) =>
-    handle(request, {
-      peer: context.values.get(peerKey),
-      caller: undefined,
-      arrivedAt: context.values.get(requestNotesKey)?.arrivedAt ?? systemClock.elapsed(),
-      header: (name) => context.requestHeader.get(name) ?? undefined,
-      onAbandoned: (listener) => whenAborted(context.signal, listener),
-    }),
+  router.rpc(
+    desc,
+    (request, context) =>
+      handle(request, {
+        peer: context.values.get(peerKey),
+        caller: undefined,
+        arrivedAt: context.values.get(requestNotesKey)?.arrivedAt ?? systemClock.elapsed(),
+        header: (name) => context.requestHeader.get(name) ?? undefined,
+        onAbandoned: (listener) => whenAborted(context.signal, listener),
+      }),
+    { jsonOptions: jsonReadOptions(desc.input) },
   );
 }
 

@@ -1,18 +1,19 @@
-/** The log: JSON lines on standard output, written before the call returns so that an exit loses none. */
+/** The log: JSON lines on standard output, written before the call returns so that an exit loses none; it never throws. */
 import { type Logger, pino } from "pino";
-
-const STDOUT_FD = 1;
+import { LogDestination } from "./log-destination.js";
 
 /** Makes the root logger. `level` is one of pino's, or `silent`. */
 export function createLogger(level: string): Logger {
-  return pino(
+  const logger: Logger = pino(
     {
       name: "stats-service",
       level,
       formatters: { level: (label) => ({ level: label }) },
       timestamp: pino.stdTimeFunctions.isoTime,
     },
-    // By default pino writes asynchronously where standard output is not a terminal, and an exit loses the last lines.
-    pino.destination({ dest: STDOUT_FD, sync: true }),
+    new LogDestination({
+      onRecovered: (lines) => logger.warn({ lines }, "lines of the log before the last one are lost"),
+    }),
   );
+  return logger;
 }

@@ -19,8 +19,9 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { messageOf } from "../error-message.js";
-import type { AdmittedEvent, Batch } from "../ingest/batch.js";
+import type { Batch } from "../ingest/batch.js";
 import { version } from "../package-info.js";
+import type { BatchIntake } from "../rpc/push-batch.js";
 import type { CallContext, UnaryInterceptor } from "../rpc/unary-method.js";
 import type { EncodedBatch, Sink, WriteOptions, WriteOutcome } from "../sink/sink.js";
 import { CALL_OK, type CallCode, callCodeOf } from "./call-end.js";
@@ -38,13 +39,6 @@ export function findTracer(): Tracer | undefined {
     getDelegateTracer?: (name: string, version: string) => Tracer | undefined;
   };
   return provider.getDelegateTracer?.(TRACER_NAME, version);
-}
-
-/** Takes events: a Flusher, or what stands in front of it. */
-export interface Intake {
-  push(event: AdmittedEvent): Batch;
-  requireRoom(rows: number): void;
-  durable(batch: Batch): Promise<void>;
 }
 
 /** Makes the spans. Put its three parts around the calls, the intake and the sink. */
@@ -76,15 +70,15 @@ export class Tracing {
   };
 
   /** `intake`, noting which call each event came by. */
-  intake(intake: Intake): Intake {
+  intake(intake: BatchIntake): BatchIntake {
     return {
-      push: (event) => {
-        const batch = intake.push(event);
+      push: (event, caller) => {
+        const batch = intake.push(event, caller);
         this.#link(batch);
         return batch;
       },
-      requireRoom: (rows) => intake.requireRoom(rows),
-      durable: (batch) => intake.durable(batch),
+      requireRoom: (rows, caller) => intake.requireRoom(rows, caller),
+      awaitDurable: (batch, waiter) => intake.awaitDurable(batch, waiter),
     };
   }
 

@@ -1,4 +1,5 @@
 import { connect } from "node:net";
+import { gzipSync } from "node:zlib";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { newEventId, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
@@ -75,6 +76,13 @@ test.each([
   ["JSON of the wrong type", () => post('{"section":"many"}', json), 400],
   ["an enum name that is not known", () => post('{"ack":"ACK_MODE_MAYBE"}', json), 400],
   ["malformed protobuf", () => post(Buffer.from([0xff, 0xff]), { "content-type": "application/proto" }), 400],
+  ["what is no gzip", () => post("{}", { ...json, "content-encoding": "gzip" }), 400],
+  [
+    "gzip that is cut",
+    () => post(gzipSync("{}").subarray(0, -9), { ...json, "content-encoding": "gzip" }),
+    400,
+  ],
+  ["what is no brotli", () => post("hello", { ...json, "content-encoding": "br" }), 400],
   ["a lone surrogate", () => post('{"property":"\\ud800"}', json), 400],
   ["a body over 1 MiB", () => post(`{"property":"${"a".repeat(2 ** 20)}"}`, json), 429],
   ["an unknown method", () => post("{}", json, "/stats.v1.StatsService/Pull"), 404],

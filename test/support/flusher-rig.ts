@@ -19,8 +19,6 @@ export interface RigOptions {
   readonly spool?: FakeSpool;
   readonly random?: () => number;
   readonly observer?: FlushObserver;
-  /** Gets each line of the log, as JSON. */
-  readonly log?: (line: string) => void;
 }
 
 /** The largest number that a source of randomness gives: with it, a wait with full jitter is its upper bound. */
@@ -56,7 +54,7 @@ export class FlusherRig {
       spool: options.spool,
       clock: this.clock,
       random: options.random ?? (() => ALMOST_ONE),
-      logger: this.#logger(options.log),
+      logger: this.#logger(),
       observer: options.observer,
       options: { flushIntervalMs, shutdownTimeoutMs },
     });
@@ -77,6 +75,11 @@ export class FlusherRig {
     this.accepted.push(next);
     this.checkBooks();
     return batch;
+  }
+
+  /** Pushes an event, and resolves when it is on stable storage. */
+  pushDurably(): Promise<void> {
+    return durable(this.flusher, this.push());
   }
 
   /** Pushes `count` events. */
@@ -123,10 +126,17 @@ export class FlusherRig {
     }
   }
 
-  #logger(write?: (line: string) => void): Logger {
-    const keep = (line: string) => void this.log.push(JSON.parse(line) as LogLine);
-    return pino({ level: "debug" }, { write: write ?? keep });
+  #logger(): Logger {
+    const write = (line: string) => void this.log.push(JSON.parse(line) as LogLine);
+    return pino({ level: "debug" }, { write });
   }
+}
+
+/** Resolves when the batch is on stable storage; rejects when it never will be. */
+export function durable(flusher: Pick<Flusher, "awaitDurable">, batch: Batch): Promise<void> {
+  return new Promise((resolve, reject) => {
+    flusher.awaitDurable(batch, (error) => (error === undefined ? resolve() : reject(error)));
+  });
 }
 
 /** What has become of a promise so far. */

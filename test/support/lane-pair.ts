@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { HealthCheckResponse_ServingStatus, Health as HealthService } from "../../gen/health/v1/health_pb.js";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { Admission } from "../../src/ingest/admission.js";
-import { type AdmittedEvent, Batch, BatchAbandonedError } from "../../src/ingest/batch.js";
+import { type AdmittedEvent, Batch, BatchAbandonedError, type BatchWaiter } from "../../src/ingest/batch.js";
 import { EventIds } from "../../src/ingest/event-id.js";
 import { IntakeClosedError, QueueFullError } from "../../src/ingest/flusher.js";
 import { BodyLimits } from "../../src/rpc/body-limits.js";
@@ -62,17 +62,20 @@ export class FatefulIntake implements EventIntake {
     return batch;
   }
 
-  async durable(batch: Batch): Promise<void> {
+  awaitDurable(batch: Batch, waiter: BatchWaiter): void {
     const fate = this.#fates.get(batch);
     this.#fates.delete(batch);
-    if (fate === FATE.neverDurable) {
-      return new Promise(() => {});
-    }
-    if (fate === FATE.durableLater || fate === FATE.abandonedLater) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    if (fate === FATE.abandonedLater) {
-      throw new BatchAbandonedError();
+    switch (fate) {
+      case FATE.neverDurable:
+        break;
+      case FATE.durableLater:
+        setImmediate(() => waiter());
+        break;
+      case FATE.abandonedLater:
+        setImmediate(() => waiter(new BatchAbandonedError()));
+        break;
+      default:
+        waiter();
     }
   }
 }

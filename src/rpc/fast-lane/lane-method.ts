@@ -10,6 +10,7 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
+import { EnumNames } from "../enum-names.js";
 import { PROTOCOL_OPTIONS } from "../protocol-options.js";
 import type { MessageFormat, UnaryMethod } from "../unary-method.js";
 import type { LaneCall } from "./lane-call.js";
@@ -30,6 +31,7 @@ const JSON_READ_OPTIONS = { ignoreUnknownFields: true, ...PROTOCOL_OPTIONS.jsonO
 export class LaneMethod {
   readonly path: string;
   readonly #input: DescMessage;
+  readonly #enumNames: EnumNames;
   readonly #output: DescMessage;
   readonly #handle: UnaryMethod["handle"];
   readonly #decoders: UnaryMethod["decoders"];
@@ -40,6 +42,7 @@ export class LaneMethod {
   constructor({ desc, handle, decoders }: UnaryMethod) {
     this.path = `/${desc.parent.typeName}/${desc.name}`;
     this.#input = desc.input;
+    this.#enumNames = new EnumNames(desc.input);
     this.#output = desc.output;
     this.#handle = handle;
     this.#decoders = decoders;
@@ -54,7 +57,7 @@ export class LaneMethod {
     }
   }
 
-  /** Reads a message; undefined when the bytes are none. The stock lane then says what is wrong with them. */
+  /** Reads a message; undefined when the bytes are none, or have a name that is not known. The stock lane then says what is wrong with them. */
   decode(bytes: Buffer, format: MessageFormat): RequestMessage | undefined {
     try {
       return this.#decoders[format]?.(bytes) ?? this.#decodeGenerically(bytes, format);
@@ -63,10 +66,26 @@ export class LaneMethod {
     }
   }
 
-  #decodeGenerically(bytes: Buffer, format: MessageFormat): RequestMessage {
+  #decodeGenerically(bytes: Buffer, format: MessageFormat): RequestMessage | undefined {
     return format === "proto"
       ? fromBinary(this.#input, bytes, PROTOCOL_OPTIONS.binaryOptions)
-      : readJson(this.#input, bytes);
+      : this.#decodeJson(bytes);
+  }
+
+  /**
+   * Like fromJsonString. That reads the text a second time, for keys that come twice, which costs as much as all the
+   * rest. Each member of an object has a colon: if there are no more of them than keys in a flat object, no key came
+   * twice.
+   */
+  #decodeJson(bytes: Buffer): RequestMessage | undefined {
+    const text = bytes.toString("utf8");
+    const value = JSON.parse(text) as JsonValue;
+    if (this.#enumNames.hasUnknown(value)) {
+      return undefined;
+    }
+    return countColons(bytes) === countFlatKeys(value)
+      ? fromJson(this.#input, value, JSON_READ_OPTIONS)
+      : fromJsonString(this.#input, text, JSON_READ_OPTIONS);
   }
 
   /** Calls the handler. If it answers with a plain value, so does this, before it returns. Never throws. */
@@ -123,19 +142,6 @@ export class LaneMethod {
 }
 
 const COLON = ":".charCodeAt(0);
-
-/**
- * Reads a message from JSON, like fromJsonString. That reads the text a second time, for keys that come twice, which
- * costs as much as all the rest. Each member of an object has a colon: if there are no more of them than keys in a
- * flat object, no key came twice.
- */
-function readJson(desc: DescMessage, bytes: Buffer): RequestMessage {
-  const text = bytes.toString("utf8");
-  const value = JSON.parse(text) as JsonValue;
-  return countColons(bytes) === countFlatKeys(value)
-    ? fromJson(desc, value, JSON_READ_OPTIONS)
-    : fromJsonString(desc, text, JSON_READ_OPTIONS);
-}
 
 function countColons(bytes: Buffer): number {
   let count = 0;

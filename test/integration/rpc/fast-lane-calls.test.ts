@@ -2,7 +2,7 @@ import { type ClientHttp2Stream, connect, constants } from "node:http2";
 import { buffer } from "node:stream/consumers";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { AckMode, StatsService } from "../../../gen/stats/v1/stats_pb.js";
-import { Batch } from "../../../src/ingest/batch.js";
+import { Batch, type BatchWaiter } from "../../../src/ingest/batch.js";
 import { IntakeClosedError } from "../../../src/ingest/flusher.js";
 import type { EventIntake } from "../../../src/rpc/push.js";
 import { type CallContext, type UnaryMethod, unaryMethod } from "../../../src/rpc/unary-method.js";
@@ -112,9 +112,9 @@ class GatedIntake implements EventIntake {
     return new Batch();
   }
 
-  durable(): Promise<void> {
+  awaitDurable(_: Batch, waiter: BatchWaiter): void {
     this.begun.open();
-    return this.release.opened;
+    void this.release.opened.then(() => waiter());
   }
 }
 

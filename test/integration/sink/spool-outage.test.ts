@@ -14,6 +14,7 @@ import { type Sink, SinkError } from "../../../src/sink/sink.js";
 import { Spool } from "../../../src/sink/spool.js";
 import { formatUuid } from "../../../src/uuid.js";
 import { createTestDatabase, type TestDatabase } from "../../support/database.js";
+import { durable } from "../../support/flusher-rig.js";
 
 const MIGRATIONS = join(import.meta.dirname, "../../../migrations");
 
@@ -90,7 +91,7 @@ class PartOfService {
       const event = { id, property: "news", section: 1, itemId: n + 1, inet: new Uint8Array(0) };
       const batch = this.flusher.push(event);
       accepted.push(formatUuid(id));
-      return this.flusher.durable(batch);
+      return durable(this.flusher, batch);
     });
     await Promise.all(settled);
   }

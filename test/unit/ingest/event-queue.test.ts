@@ -164,7 +164,11 @@ describe("EventQueue", () => {
     const queue = new EventQueue({ queueMaxBytes: 2 ** 20, flushMaxRows: 10 });
     const batch = queue.append(eventOf(row(uuidv7At(NOW)))) as Batch;
     expect(queue.hasWaiters).toBe(false);
-    void batch.settled();
+    const gone = () => undefined;
+    batch.wait(gone);
+    batch.forget(gone);
+    expect(queue.hasWaiters).toBe(false);
+    batch.wait(() => undefined);
     expect(queue.hasWaiters).toBe(true);
     queue.seal();
     expect(queue.hasWaiters).toBe(true);

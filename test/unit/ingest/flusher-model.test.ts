@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { BatchAbandonedError } from "../../../src/ingest/batch.js";
 import { IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
 import { type FakeSink, FakeSpool, sinkError } from "../../support/fake-sink.js";
-import { FlusherRig, type Watched, watch } from "../../support/flusher-rig.js";
+import { durable, FlusherRig, type Watched, watch } from "../../support/flusher-rig.js";
 
 /** What can happen to a Flusher, in any order. */
 type Step =
@@ -117,11 +117,11 @@ class World {
     }
   }
 
-  #push(durable: boolean): void {
+  #push(isDurable: boolean): void {
     try {
       const batch = this.rig.push();
       const { id } = this.rig.accepted.at(-1) ?? { id: "" };
-      if (durable) this.#durable.push({ id, outcome: watch(this.rig.flusher.durable(batch)) });
+      if (isDurable) this.#durable.push({ id, outcome: watch(durable(this.rig.flusher, batch)) });
     } catch (error) {
       const isStopping = this.#closed !== undefined;
       expect(error).toBeInstanceOf(isStopping ? IntakeClosedError : QueueFullError);

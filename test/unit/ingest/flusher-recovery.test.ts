@@ -5,13 +5,13 @@ describe("Flusher after an outage", () => {
   it("goes back to the sink even if each caller waits for durability, so that the spool could take everything", async () => {
     const spool = new FakeSpool();
     const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
-    await rig.flusher.durable(rig.push());
+    await rig.pushDurably();
     expect(spool.stored).toHaveLength(1);
 
     rig.sink.mode = "accept";
     for (let second = 0; second < 60; second++) {
       await rig.advance(1_000);
-      await rig.flusher.durable(rig.push());
+      await rig.pushDurably();
     }
     expect(rig.flusher.sinkFault()).toBeUndefined();
     expect(spool.stored).toHaveLength(1);

@@ -119,9 +119,9 @@ describe("Flusher.close, at the deadline", () => {
   ])("gives up on %s: the rows stay counted, and callers that wait are told", async (_, obeysAbort) => {
     const rig = FlusherRig.start({ shutdownTimeoutMs: 25_000, sink: new FakeSink("hold") });
     rig.sink.obeysAbort = obeysAbort;
-    const inFlight = watch(rig.flusher.durable(rig.push()));
+    const inFlight = watch(rig.pushDurably());
     await rig.settle();
-    const queued = watch(rig.flusher.durable(rig.push()));
+    const queued = watch(rig.pushDurably());
     rig.pushMany(5);
     const closed = watch(rig.flusher.close());
     await rig.advance(24_999);

@@ -10,7 +10,7 @@ describe("Flusher with a spool", () => {
   it("spools nothing while the sink takes batches, however full the memory", async () => {
     const spool = new FakeSpool();
     const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("hold"), spool });
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     rig.pushUntilRefused();
     await rig.advance(1999);
     expect(durable.state).toBe("pending");
@@ -59,12 +59,12 @@ describe("Flusher with a spool", () => {
     const spool = new FakeSpool();
     const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
     rig.push();
-    const first = watch(rig.flusher.durable(rig.push()));
+    const first = watch(rig.pushDurably());
     await rig.settle();
     expect(first.state).toBe("resolved");
-    const second = watch(rig.flusher.durable(rig.push()));
+    const second = watch(rig.pushDurably());
     await rig.advance(9);
-    const third = watch(rig.flusher.durable(rig.push()));
+    const third = watch(rig.pushDurably());
     expect(second.state).toBe("pending");
     await rig.advance(1);
     expect([second.state, third.state]).toEqual(["resolved", "resolved"]);
@@ -99,7 +99,7 @@ describe("Flusher with a spool", () => {
     const rig = FlusherRig.start({ flushIntervalMs: 60_000, sink: new FakeSink("hold"), spool });
     rig.pushMany(3);
     await rig.advance(10_000);
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     await rig.settle();
     expect(durable.state).toBe("resolved");
     expect(spool.stored).toEqual(rig.accepted.slice(3));
@@ -126,7 +126,7 @@ describe("Flusher with a spool", () => {
     });
     rig.sink.obeysAbort = false;
     rig.pushMany(2);
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     rig.pushMany(5);
     const closed = watch(rig.flusher.close());
     await rig.advance(25_000);
@@ -159,7 +159,7 @@ describe("Flusher with a spool that cannot be written", () => {
     const spool = new FakeSpool();
     spool.isBroken = true;
     const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     await rig.advance(1000);
     expect(durable.state).toBe("pending");
     expect(rig.sink.writes.length).toBeGreaterThan(3);
@@ -172,7 +172,7 @@ describe("Flusher with a spool that cannot be written", () => {
     const spool = new FakeSpool();
     spool.isBroken = true;
     const rig = FlusherRig.start({ shutdownTimeoutMs: 11_000, sink: new FakeSink("transient"), spool });
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     const closed = watch(rig.flusher.close());
     await rig.advance(10_999);
     const errors = rig.logged("error").length;
@@ -188,17 +188,17 @@ describe("Flusher with a spool that hangs", () => {
   it("goes on trying the sink, and writes what came since when that is back", async () => {
     const spool = new FakeSpool();
     const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
-    const held = watch(rig.flusher.durable(rig.push()));
+    const held = watch(rig.pushDurably());
     await rig.settle();
     spool.hang();
     await rig.advance(1000);
     expect(held.state).toBe("resolved");
-    const hanging = watch(rig.flusher.durable(rig.push()));
+    const hanging = watch(rig.pushDurably());
     await rig.advance(1000);
     expect(spool.held).toHaveLength(1);
 
     rig.sink.mode = "accept";
-    const later = watch(rig.flusher.durable(rig.push()));
+    const later = watch(rig.pushDurably());
     await rig.advance(30_000);
     expect([hanging.state, later.state]).toEqual(["pending", "resolved"]);
     expect(rig.sink.inserted).toEqual(rig.accepted.slice(2));
@@ -227,7 +227,7 @@ describe("Flusher with a spool that hangs", () => {
     const spool = new FakeSpool();
     const rig = FlusherRig.start({ sink: new FakeSink("transient"), spool });
     spool.hang();
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     await rig.advance(10_000);
     rig.sink.mode = "accept";
     spool.failNext();
@@ -242,7 +242,7 @@ describe("Flusher with a spool that hangs", () => {
     const spool = new FakeSpool();
     const rig = FlusherRig.start({ shutdownTimeoutMs: 25_000, sink: new FakeSink("transient"), spool });
     spool.hang();
-    const durable = watch(rig.flusher.durable(rig.push()));
+    const durable = watch(rig.pushDurably());
     await rig.settle();
     const closed = watch(rig.flusher.close());
     await rig.advance(25_000);

@@ -105,10 +105,9 @@ class World {
     this.accepted.add(next.id);
     if (isDurable) {
       const { life } = this;
-      life.flusher.durable(batch).then(
-        () => !life.isKilled && this.durable.add(next.id),
-        () => undefined,
-      );
+      life.flusher.awaitDurable(batch, (error) => {
+        if (error === undefined && !life.isKilled) this.durable.add(next.id);
+      });
     }
   }
 

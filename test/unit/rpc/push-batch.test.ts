@@ -15,7 +15,7 @@ import {
 } from "../../../gen/stats/v1/stats_pb.js";
 import type { Caller } from "../../../src/auth/caller.js";
 import { Admission } from "../../../src/ingest/admission.js";
-import { type AdmittedEvent, Batch } from "../../../src/ingest/batch.js";
+import { type AdmittedEvent, Batch, type BatchWaiter } from "../../../src/ingest/batch.js";
 import { EventIds } from "../../../src/ingest/event-id.js";
 import { FairShareError, IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
 import { encodeInet } from "../../../src/postgres/inet.js";
@@ -54,8 +54,8 @@ class FakeIntake implements BatchIntake {
     if (this.taken.length + rows > this.room) throw new this.Refusal(RETRY_AFTER_MS);
   }
 
-  durable(batch: Batch): Promise<void> {
-    return batch.settled();
+  awaitDurable(batch: Batch, waiter: BatchWaiter): void {
+    batch.wait(waiter);
   }
 }
 
@@ -355,6 +355,18 @@ describe("PushBatch in ACK_MODE_DURABLE", () => {
     expect(watched.error).toMatchObject({ code: Code.DeadlineExceeded });
     expect(rig.intake.taken).toHaveLength(5);
   });
+
+  it("leaves nothing at its batches of a call that is over, however it ended", async () => {
+    const [leaving, failing] = [new Rig(), new Rig()];
+    const calls = [leaving, failing].map((rig) => callDurably(rig));
+    leaving.caller.abort();
+    calls[1]?.batches[0]?.abandon();
+    await settled();
+    for (const { watched, batches } of calls) {
+      expect(watched.state).toBe("rejected");
+      expect(batches.map(({ hasWaiters }) => hasWaiters)).toEqual([false, false, false]);
+    }
+  });
 });
 
 describe("the count of events that were refused", () => {
@@ -376,6 +388,12 @@ describe("the count of events that were refused", () => {
       { queue_full: 2, invalid: 1 },
     ],
     ["all, when the service stops", { isClosed: true }, goods(3), { shutting_down: 3 }],
+    [
+      "those behind a bad one, when the service stops",
+      { isClosed: true },
+      [bad, ...goods(2)],
+      { invalid: 1, shutting_down: 2 },
+    ],
     ["all, when none has room", { room: 0 }, [bad, ...goods(2)], { invalid: 1, queue_full: 2 }],
     ["those beyond the caller's share", { room: 1, Refusal: FairShareError }, goods(3), { fair_share: 2 }],
   ])("has %s", (_, state, events, counts) => {

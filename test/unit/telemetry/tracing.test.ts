@@ -96,6 +96,27 @@ describe("a call's span", () => {
   });
 });
 
+describe("an intake", () => {
+  it("hears who calls with tracing as without, so that callers share the queue fairly", () => {
+    const batch = new Batch();
+    const heard: unknown[] = [];
+    const intake = tracing.intake({
+      push: (...args) => {
+        heard.push(args);
+        return batch;
+      },
+      requireRoom: (...args) => void heard.push(args),
+      awaitDurable: () => undefined,
+    });
+    intake.requireRoom(2, "newsroom");
+    expect(intake.push(EVENT, "newsroom")).toBe(batch);
+    expect(heard).toEqual([
+      [2, "newsroom"],
+      [EVENT, "newsroom"],
+    ]);
+  });
+});
+
 describe("a flush's span", () => {
   /** Pushes one event by each of `calls` calls, all into one batch, and writes that. */
   async function flush(
@@ -106,12 +127,12 @@ describe("a flush's span", () => {
     const intake = tracing.intake({
       push: () => batch,
       requireRoom: () => undefined,
-      durable: () => Promise.resolve(),
+      awaitDurable: () => undefined,
     });
     for (let i = 0; i < calls; i++) {
       void call(() => {
-        intake.push(EVENT);
-        intake.push(EVENT);
+        intake.push(EVENT, undefined);
+        intake.push(EVENT, undefined);
         return {};
       });
     }
