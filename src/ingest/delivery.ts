@@ -111,8 +111,9 @@ export class Delivery {
     return this.#drainRate.retryAfterMs(queue.rows, untilRetryMs, random);
   }
 
-  /** Hears that the sink works: what failed before is worth a try at once. */
+  /** Hears that the sink has taken a batch, of ours or of the spool: what failed before is worth a try at once. */
   recover(): void {
+    this.#lastSuccessAt = this.#deps.clock.now();
     if (this.#lastFault !== undefined) {
       this.#deps.logger.info({ afterFailures: this.#failures }, "flush: the database takes batches again");
     }
@@ -226,7 +227,6 @@ export class Delivery {
     const { rows, bytes } = batch;
     this.#end(batch);
     this.recover();
-    this.#lastSuccessAt = this.#deps.clock.now();
     const durationMs = this.#deps.clock.elapsed() - startedAt;
     this.#drainRate.observe(rows, durationMs);
     this.#observer.written({ rows, bytes }, outcome, durationMs);

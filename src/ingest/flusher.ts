@@ -160,15 +160,16 @@ export class Flusher {
     return this.#delivery.fault;
   }
 
-  /** When the last batch was written, in Unix milliseconds; undefined before the first. */
+  /** When the sink last took a batch, of the queue or of the spool, in Unix milliseconds; undefined before the first. */
   lastFlushAt(): number | undefined {
     return this.#delivery.lastSuccessAt;
   }
 
   /** Says that the sink took a batch of someone else's: what failed here is worth another try at once. */
   sinkWorks(): void {
-    if (this.#delivery.fault !== undefined) {
-      this.#delivery.recover();
+    const hasFailed = this.#delivery.fault !== undefined;
+    this.#delivery.recover();
+    if (hasFailed) {
       this.#waker.wake();
     }
   }

@@ -82,6 +82,13 @@ describe("Flusher with a spool", () => {
     expect(rig.flusher.sinkFault()).toBeUndefined();
   });
 
+  it("tells of a batch that the spool had when it is asked for the last that was written", () => {
+    const rig = FlusherRig.start({ sink: new FakeSink("accept"), spool: new FakeSpool() });
+    expect(rig.flusher.lastFlushAt()).toBeUndefined();
+    rig.flusher.sinkWorks();
+    expect(rig.flusher.lastFlushAt()).toBe(rig.clock.now());
+  });
+
   it("at the deadline puts on disk what fits and gives up the rest, not all of it", async () => {
     const spool = new FakeSpool();
     const rig = FlusherRig.start({ ...SMALL, flushIntervalMs: 60_000, sink: new FakeSink("hold"), spool });
