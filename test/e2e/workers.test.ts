@@ -196,9 +196,8 @@ async function batchFiles(): Promise<string[]> {
 }
 
 test.each([
-  [4, 2],
-  [4, 1],
-  [1, 4],
+  [3, 1],
+  [1, 3],
 ])("what %i workers left in the spool is replayed by %i", async (before, after) => {
   await using first = await ServiceProcess.start(await withoutPostgres(before));
   const { acknowledged } = await pushMany(first.url, { count: 100, connections: 12, ack: DURABLE });
