@@ -177,7 +177,8 @@ export class Service {
   }
 
   async #stop(): Promise<FinalBooks> {
-    // What is being started is let through first, so that it is there to be ended.
+    // What is being started is let through first, so that it is there to be ended; it may not wait for the database.
+    this.#container.cradle.starting.abort(new StartCancelledError());
     await this.#started?.catch(() => undefined);
     const { readiness, health, stopping, ledger, queue, flusher, clock } = this.#container.cradle;
     // 1. Say so, while still serving, so that load balancers look elsewhere. Nothing says otherwise from here on.
@@ -210,9 +211,12 @@ export class Service {
   }
 }
 
-/** Makes the schema. A database that is out of reach is only told of: it is prepared before the first flush. */
-export async function prepareDatabase({ schema, logger }: Cradle): Promise<void> {
-  const outOfReach = await schema.prepareIfReachable();
+/**
+ * Makes the schema. A database that is out of reach is only told of: it is prepared before the first flush. Rejects at
+ * once when `starting` aborts.
+ */
+export async function prepareDatabase({ schema, starting, logger }: Cradle): Promise<void> {
+  const outOfReach = await schema.prepareIfReachable(starting.signal);
   if (outOfReach !== undefined) {
     logger.warn(
       { reason: messageOf(outOfReach) },

@@ -1,11 +1,13 @@
 /** The connections to PostgreSQL: opens and ends them with a deadline on every wait, and runs no statement. */
-import { Pool, type PoolClient } from "pg";
+import { Pool, type PoolClient, type PoolConfig } from "pg";
 import type { Logger } from "pino";
 
 export interface PoolOptions {
   /** `postgres://` URL. */
   readonly url: string;
   readonly logger: Logger;
+  /** Further settings of `pg`'s, over ours. Default: none. */
+  readonly settings?: PoolConfig;
 }
 
 /** One for the flusher, one for the replay of the spool, one for upkeep, one to spare. */
@@ -19,7 +21,7 @@ const ANSWER_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /** A pool whose connections can break at any time without ending the process. */
-export function createPool({ url, logger }: PoolOptions): Pool {
+export function createPool({ url, logger, settings }: PoolOptions): Pool {
   const pool = new Pool({
     connectionString: url,
     max: MAX_CONNECTIONS,
@@ -29,6 +31,7 @@ export function createPool({ url, logger }: PoolOptions): Pool {
     query_timeout: ANSWER_TIMEOUT_MS,
     keepAlive: true,
     application_name: "stats-service",
+    ...settings,
   });
   pool.on("error", (error) => {
     logger.warn({ reason: error.message }, "an idle database connection broke");

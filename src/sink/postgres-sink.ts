@@ -13,8 +13,11 @@ import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteO
 
 export interface PostgresSinkDeps {
   readonly pool: Pool;
-  /** Resolves when the schema is as this version needs it; called before each write, so cheap by then. */
-  readonly prepare: () => Promise<void>;
+  /**
+   * Resolves when the schema is as this version needs it; called before each write, so cheap by then. What it waits for
+   * is given up when the signal aborts.
+   */
+  readonly prepare: (signal: AbortSignal) => Promise<void>;
 }
 
 /** An unknown fault passes for a transient one this often, and is held against the row after. */
@@ -23,7 +26,7 @@ const UNKNOWN_ATTEMPTS_MAX = 5;
 /** A {@link Sink} that ends in the table `incoming`. */
 export class PostgresSink implements Sink {
   readonly #pool: Pool;
-  readonly #prepare: () => Promise<void>;
+  readonly #prepare: (signal: AbortSignal) => Promise<void>;
 
   constructor(deps: PostgresSinkDeps) {
     this.#pool = deps.pool;
@@ -31,9 +34,10 @@ export class PostgresSink implements Sink {
   }
 
   async write(batch: EncodedBatch, options: WriteOptions): Promise<WriteOutcome> {
+    const { signal } = options;
     try {
-      await orAborted(options.signal, this.#prepare);
-      return await withConnection(this.#pool, options.signal, async (client) => {
+      await orAborted(signal, () => this.#prepare(signal));
+      return await withConnection(this.#pool, signal, async (client) => {
         const fault = await tryCopy(client, batch.chunks);
         return fault === undefined
           ? { inserted: batch.rows, duplicates: 0, dead: 0 }
