@@ -9,6 +9,7 @@ import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, type FaultClass, sqlstateOf } from "../postgres/sqlstate.js";
 import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
+import { refusalOfKnownRow } from "./known-row.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
 
 export interface PostgresSinkDeps {
@@ -87,7 +88,7 @@ class Salvage {
   /** `fault` is what the COPY of the whole batch ended with. */
   async run(fault: unknown): Promise<WriteOutcome> {
     await this.#resolve(0, this.#offsets.length - 1, fault);
-    this.#refuseToBlameMost();
+    await this.#refuseToBlameMost();
     if (this.#letters.length > 0) {
       await insertDeadLetters(this.#client, this.#letters, this.#options.attempt);
     }
@@ -167,16 +168,19 @@ class Salvage {
     }
   }
 
-  /** A fault of unknown kind in most rows of several is not the rows'. */
-  #refuseToBlameMost(): void {
+  /** A fault in most rows of several is not the rows' if it is of unknown kind, or if known rows have it, too. */
+  async #refuseToBlameMost(): Promise<void> {
     const rows = this.#offsets.length - 1;
-    if (rows > 1 && this.#unknownFaults > rows / 2) {
-      const letter = this.#letters[0];
-      throw new SinkError(
-        "schema",
-        letter?.sqlstate,
-        new Error(`most rows of a batch fail: ${letter?.message}`),
-      );
+    const areMost = (count: number) => rows > 1 && count > rows / 2;
+    let fault: DeadLetter | undefined;
+    if (areMost(this.#unknownFaults)) {
+      fault = this.#letters[0];
+    } else if (areMost(this.#letters.length)) {
+      const sqlstate = await refusalOfKnownRow(this.#client);
+      fault = this.#letters.find((letter) => letter.sqlstate === sqlstate);
+    }
+    if (fault !== undefined) {
+      throw new SinkError("schema", fault.sqlstate, new Error(`most rows of a batch fail: ${fault.message}`));
     }
   }
 
