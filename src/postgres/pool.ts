@@ -1,6 +1,7 @@
 /** The connections to PostgreSQL: opens and ends them with a deadline on every wait, and runs no statement. */
 import { Pool, type PoolClient, type PoolConfig } from "pg";
 import type { Logger } from "pino";
+import { READ_ONLY_TRANSACTION, sqlstateOf } from "./sqlstate.js";
 
 export interface PoolOptions {
   /** `postgres://` URL. */
@@ -70,7 +71,7 @@ export async function withConnection<T>(
   try {
     return await orAborted(signal, () => work(client));
   } catch (error) {
-    broken = signal.aborted || !isStatementError(error) ? asError(error) : undefined;
+    broken = signal.aborted || !isStatementError(error) || isReadOnly(error) ? asError(error) : undefined;
     throw error;
   } finally {
     client.release(broken);
@@ -80,6 +81,11 @@ export async function withConnection<T>(
 /** The statement failed, the connection is sound: PostgreSQL itself told us so, and not on its way out. */
 function isStatementError(error: unknown): boolean {
   return (error as { severity?: unknown }).severity === "ERROR";
+}
+
+/** Behind an address that follows the primary, only a new connection comes to the server that is it now. */
+function isReadOnly(error: unknown): boolean {
+  return sqlstateOf(error) === READ_ONLY_TRANSACTION;
 }
 
 function asError(error: unknown): Error {

@@ -416,6 +416,16 @@ describe("PostgresSink, when it is cut off", () => {
     await impatient.end();
   });
 
+  it("leaves a connection whose server is read-only for a new one, which may reach another server", async () => {
+    const name = new URL(database.url).pathname.slice(1);
+    const rows = rowsAt(NOW, 10);
+    await execute(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+    expect((await failureOf(write(rows), "transient")).sqlstate).toBe("25006");
+    // Open sessions stay read-only, like those with a server that was the primary before.
+    await execute(`ALTER DATABASE ${name} SET default_transaction_read_only = off`);
+    expect(await write(rows, { attempt: 2 })).toMatchObject({ inserted: 10 });
+  });
+
   it("begins no write that is aborted already", async () => {
     await failureOf(write(rowsAt(NOW, 1), { signal: AbortSignal.abort(new Error("too late")) }), "transient");
     expect(statements).toBe(0);
