@@ -90,6 +90,16 @@ function isPostgresUrl(value: string): boolean {
   return URL.canParse(value) && /^postgres(ql)?:$/.test(new URL(value).protocol);
 }
 
+/** As `psql` would ask for, too; what cannot be decoded would be taken for a password that PostgreSQL refuses. */
+function isPercentEncoded(value: string): boolean {
+  try {
+    decodeURIComponent(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Left to itself, zod would judge settings against each other only when each is sound by itself. The value of one
  * that is not may be its text here, which makes comparisons with it false.
@@ -118,6 +128,7 @@ const settings = z
     databaseUrl: z
       .string()
       .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
+      .refine(isPercentEncoded, "has a % that begins no code of a character: write %25 for a %")
       .meta({ format: POSTGRES_URL_EXAMPLE })
       .optional()
       .describe("PostgreSQL, 13 to 18. Absent: a PostgreSQL of the service's own, kept in DATA_DIR."),

@@ -59,6 +59,8 @@ export interface Cradle {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
+  /** Aborts what the start waits for, when the start is given up. */
+  readonly starting: AbortController;
   readonly stopping: AbortController;
   /** undefined: METRICS is off. */
   readonly metrics: Metrics | undefined;
@@ -137,6 +139,7 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
     logger: asValue(logger),
     clock: asValue(systemClock),
     random: asValue(() => randomInt(2 ** 32) / 2 ** 32),
+    starting: asFunction(() => new AbortController()).singleton(),
     stopping: asFunction(() => new AbortController()).singleton(),
     metrics: asFunction(({ config, clock }: Cradle) =>
       config.metrics ? new Metrics({ clock }) : undefined,
@@ -212,7 +215,7 @@ function createTracing({ logger }: Cradle): Tracing | undefined {
 }
 
 function createSink({ pool, schema, tracing }: Cradle): Sink {
-  const sink = new PostgresSink({ pool, prepare: () => schema.prepare() });
+  const sink = new PostgresSink({ pool, prepare: (signal) => schema.prepare(signal) });
   return tracing?.sink(sink) ?? sink;
 }
 
@@ -232,7 +235,7 @@ function chooseDatabaseUrl({ config, embeddedPostgres }: Cradle): string {
 
 function createSchema({ databaseUrl, partitionKeeper, logger }: Cradle): Schema {
   return new Schema({
-    migrate: () => migrate({ url: databaseUrl, directory: migrationsDirectory, logger }),
+    migrate: (signal) => migrate({ url: databaseUrl, directory: migrationsDirectory, logger, signal }),
     createPartitions: () => partitionKeeper.keep(),
   });
 }

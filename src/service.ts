@@ -178,7 +178,8 @@ export class Service {
   }
 
   async #stop(): Promise<FinalBooks> {
-    // What is being started is let through first, so that it is there to be ended.
+    // What is being started is let through first, so that it is there to be ended; it may not wait for the database.
+    this.#container.cradle.starting.abort(new StartCancelledError());
     const wasReady = await this.#started?.then(
       () => true,
       () => false,
@@ -215,9 +216,12 @@ export class Service {
   }
 }
 
-/** Makes the schema. A database that is out of reach is only told of: it is prepared before the first flush. */
-export async function prepareDatabase({ schema, logger }: Cradle): Promise<void> {
-  const outOfReach = await schema.prepareIfReachable();
+/**
+ * Makes the schema. A database that is out of reach is only told of: it is prepared before the first flush. Rejects at
+ * once when `starting` aborts.
+ */
+export async function prepareDatabase({ schema, starting, logger }: Cradle): Promise<void> {
+  const outOfReach = await schema.prepareIfReachable(starting.signal);
   if (outOfReach !== undefined) {
     logger.warn(
       { reason: messageOf(outOfReach) },

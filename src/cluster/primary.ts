@@ -164,6 +164,7 @@ export class Primary {
     // 1. The workers, each in the order of a Service. First those that are being started: start() waits for them; then
     //    those, if any, that it had come to fork in the same moment.
     await this.#stopWorkers();
+    this.#container.cradle.starting.abort(new StartCancelledError());
     await this.#started?.catch(() => undefined);
     const records = await this.#stopWorkers();
     // 2. What they needed until now: SPOOL_DIR, the embedded database, the admin port.

@@ -1,6 +1,6 @@
 /**
- * Tells the log what became of batches: of each at debug, and at info of all within ten seconds in one line; it never
- * tells of a failure.
+ * Tells the log what became of batches: of each at debug, and at info, or at warn if rows are dead letters now, of all
+ * within ten seconds in one line; it never tells of a failure.
  */
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
@@ -20,7 +20,8 @@ export class FlushLog {
     this.#flushed = new Digest({
       clock,
       merge: addFlushes,
-      tell: (sums) => logger.info(sums, "flushed"),
+      // Somebody should look at dead letters; they do not go away by themselves.
+      tell: (sums) => logger[sums.dead > 0 ? "warn" : "info"](sums, "flushed"),
     });
     this.#spooled = new Digest({
       clock,

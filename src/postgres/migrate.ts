@@ -5,8 +5,9 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Client } from "pg";
+import type { PoolClient } from "pg";
 import type { Logger } from "pino";
+import { closePool, createPool, withConnection } from "./pool.js";
 import type { FaultClass } from "./sqlstate.js";
 
 /** The database and the migrations of this version do not go together; a person has to look. */
@@ -31,11 +32,12 @@ interface AppliedMigration {
 
 /** Serialises services that start at the same time. Any number will do, as long as it never changes. */
 const ADVISORY_LOCK_KEY = 7_305_806_211;
-const CONNECT_TIMEOUT_MS = 5_000;
 /** Longest wait for a service that is migrating the same database, and for each lock that a migration takes. */
 const LOCK_TIMEOUT_MS = 10_000;
-/** What PostgreSQL's answer may take on top of that; later, the connection counts as broken. */
-const ANSWER_MARGIN_MS = 5_000;
+/** Longest wait for an answer; PostgreSQL's own word that a lock is not to be had comes before. */
+const ANSWER_TIMEOUT_MS = 15_000;
+/** Longest time for one file, which may have every row of a table to go through. */
+const FILE_TIMEOUT_MS = 60 * 60 * 1000;
 const FILE_PATTERN = /^(\d{4})_[a-z0-9_]+\.sql$/;
 
 // IF NOT EXISTS alone would ask for the right to create, which a service whose operator migrates by hand lacks.
@@ -59,59 +61,64 @@ export interface MigrateOptions {
   /** Folder with the SQL files. */
   readonly directory: string;
   readonly logger: Logger;
+  /** Cuts the connection, which undoes the file that is being applied. Default: never. */
+  readonly signal?: AbortSignal;
   /** Default: {@link LOCK_TIMEOUT_MS}. */
   readonly lockTimeoutMs?: number;
+  /** Default: {@link ANSWER_TIMEOUT_MS}. */
+  readonly answerTimeoutMs?: number;
 }
 
 /**
  * Applies what is missing, each file in a transaction of its own, and returns the names of the files applied.
  *
  * @throws MigrationError when the database is newer than this version, or a file was changed after it was applied;
- *   PostgreSQL's error, a transient one, when a lock is not to be had in time
+ *   PostgreSQL's error, a transient one, when a lock is not to be had in time; a transient one of ours when PostgreSQL
+ *   does not answer in time; the signal's reason when it aborts
  */
 export async function migrate({
   url,
   directory,
   logger,
+  signal = new AbortController().signal,
   lockTimeoutMs = LOCK_TIMEOUT_MS,
+  answerTimeoutMs = ANSWER_TIMEOUT_MS,
 }: MigrateOptions): Promise<string[]> {
   const migrations = await readMigrations(directory);
   // A connection of its own: a migration may take longer than the pool lets a statement run, and ending the
   // session is the sure way to give the lock back.
-  const client = new Client({
-    connectionString: url,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
-    application_name: "stats-service migrate",
+  const pool = createPool({
+    url,
+    logger,
+    settings: {
+      max: 1,
+      statement_timeout: 0,
+      query_timeout: answerTimeoutMs,
+      application_name: "stats-service migrate",
+    },
   });
-  // A broken connection also fails the statement that waits for it, which is what we act on.
-  client.on("error", () => undefined);
   try {
-    await client.connect();
-    await lock(client, lockTimeoutMs);
-    const missing = await missingMigrations(client, migrations);
-    for (const migration of missing) {
-      await apply(client, migration);
-      logger.info({ migration: migration.name }, "migration applied");
-    }
-    return missing.map(({ name }) => name);
+    return await withConnection(pool, signal, async (client) => {
+      await lock(client, lockTimeoutMs);
+      const missing = await missingMigrations(client, migrations);
+      for (const migration of missing) {
+        await apply(client, migration);
+        logger.info({ migration: migration.name }, "migration applied");
+      }
+      return missing.map(({ name }) => name);
+    });
   } finally {
-    await client.end();
+    await closePool(pool);
   }
 }
 
 /** Keeps other services from migrating until the session ends. */
-async function lock(client: Client, timeoutMs: number): Promise<void> {
+async function lock(client: PoolClient, timeoutMs: number): Promise<void> {
   await client.query(`SET lock_timeout = ${timeoutMs}`);
-  const query = {
-    text: "SELECT pg_advisory_lock($1)",
-    values: [ADVISORY_LOCK_KEY],
-    query_timeout: timeoutMs + ANSWER_MARGIN_MS,
-  };
-  await client.query(query);
+  await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK_KEY]);
 }
 
-async function missingMigrations(client: Client, migrations: readonly Migration[]): Promise<Migration[]> {
+async function missingMigrations(client: PoolClient, migrations: readonly Migration[]): Promise<Migration[]> {
   const table = await client.query<{ exists: boolean }>(TABLE_EXISTS);
   if (table.rows[0]?.exists !== true) {
     await client.query(CREATE_TABLE);
@@ -139,20 +146,17 @@ async function missingMigrations(client: Client, migrations: readonly Migration[
   return migrations.filter(({ version }) => !appliedVersions.has(version));
 }
 
-async function apply(client: Client, { version, name, sql, hash }: Migration): Promise<void> {
+/** No rollback: a failure ends the session, and with it the transaction. */
+async function apply(client: PoolClient, { version, name, sql, hash }: Migration): Promise<void> {
   await client.query("BEGIN");
-  try {
-    await client.query(sql);
-    await client.query("INSERT INTO stats_migrations (version, name, hash) VALUES ($1, $2, $3)", [
-      version,
-      name,
-      hash,
-    ]);
-    await client.query("COMMIT");
-  } catch (error) {
-    await client.query("ROLLBACK").catch(() => undefined);
-    throw error;
-  }
+  const file = { text: sql, query_timeout: FILE_TIMEOUT_MS };
+  await client.query(file);
+  await client.query("INSERT INTO stats_migrations (version, name, hash) VALUES ($1, $2, $3)", [
+    version,
+    name,
+    hash,
+  ]);
+  await client.query("COMMIT");
 }
 
 async function readMigrations(directory: string): Promise<Migration[]> {

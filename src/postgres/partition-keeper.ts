@@ -23,6 +23,7 @@ export class PartitionKeeper {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #isClosed = false;
+  #detached: readonly string[] = [];
   #cancelTimer: (() => void) | undefined;
   #pass: Promise<void> = Promise.resolve();
 
@@ -36,13 +37,14 @@ export class PartitionKeeper {
   async keep(): Promise<void> {
     this.#cancelTimer?.();
     try {
-      const made = await createPartitions(this.#pool, this.#clock.now(), {
+      const { made, detached } = await createPartitions(this.#pool, this.#clock.now(), {
         daysBehind: DAYS_BEHIND,
         daysAhead: DAYS_AHEAD,
       });
       if (made.length > 0) {
         this.#logger.info({ partitions: made }, "partitions made");
       }
+      this.#warnOf(detached);
       this.#keepIn(INTERVAL_MS);
     } catch (error) {
       this.#logger.error(
@@ -68,6 +70,18 @@ export class PartitionKeeper {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Once of each, for it may be on purpose. */
+  #warnOf(detached: readonly string[]): void {
+    const partitions = detached.filter((name) => !this.#detached.includes(name));
+    this.#detached = detached;
+    if (partitions.length > 0) {
+      this.#logger.warn(
+        { partitions },
+        "partitions of recent days are detached; rows of those days go to the default partition",
+      );
+    }
   }
 
   #keepIn(ms: number): void {

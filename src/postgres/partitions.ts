@@ -48,24 +48,43 @@ export interface DayRange {
   readonly daysAhead: number;
 }
 
-/**
- * Makes the partitions of both tables for the days around `nowMs`, where missing, and returns the names of those
- * made. Rows that lie in the default partition for want of theirs are moved over.
- */
-export async function createPartitions(pool: Pool, nowMs: number, range: DayRange): Promise<string[]> {
-  const made: string[] = [];
-  for (const table of PARTITIONED_TABLES) {
-    made.push(...(await createPartitionsOf(table, pool, nowMs, range)));
-  }
-  return made;
+/** What became of the partitions that were missing, by their names. */
+export interface CreatedPartitions {
+  readonly made: readonly string[];
+  /** There is a table with the name that is no partition: somebody detached it, and it is left alone. */
+  readonly detached: readonly string[];
 }
+
+/**
+ * Makes the partitions of both tables for the days around `nowMs`, where missing. Rows that lie in the default
+ * partition for want of theirs are moved over.
+ */
+export async function createPartitions(
+  pool: Pool,
+  nowMs: number,
+  range: DayRange,
+): Promise<CreatedPartitions> {
+  const made: string[] = [];
+  const detached: string[] = [];
+  for (const table of PARTITIONED_TABLES) {
+    for (const [name, state] of await createPartitionsOf(table, pool, nowMs, range)) {
+      if (state === "made") made.push(name);
+      if (state === "detached") detached.push(name);
+    }
+  }
+  return { made, detached };
+}
+
+/** `attached`: another service made it in the same moment. */
+type PartitionState = "made" | "attached" | "detached";
 
 async function createPartitionsOf(
   table: PartitionedTable,
   pool: Pool,
   nowMs: number,
   { daysBehind, daysAhead }: DayRange,
-): Promise<string[]> {
+): Promise<Map<string, PartitionState>> {
+  const states = new Map<string, PartitionState>();
   const wanted: DayPartition[] = [];
   for (let day = -daysBehind; day <= daysAhead; day++) {
     wanted.push(dayPartition(nowMs + day * DAY_MS, table));
@@ -73,13 +92,13 @@ async function createPartitionsOf(
   const existing = await partitionNames(pool, table);
   const missing = wanted.filter(({ name }) => !existing.has(name));
   if (missing.length === 0) {
-    return [];
+    return states;
   }
   const client = await pool.connect();
   let failure: Error | undefined;
   try {
     for (const partition of missing) {
-      await createPartition(client, table, partition);
+      states.set(partition.name, await createPartition(client, table, partition));
     }
   } catch (error) {
     failure = error instanceof Error ? error : new Error(String(error));
@@ -87,7 +106,7 @@ async function createPartitionsOf(
   } finally {
     client.release(failure);
   }
-  return missing.map(({ name }) => name);
+  return states;
 }
 
 /** The names of all partitions of a table; with their schema where it is not the one that is searched first. */
@@ -108,22 +127,38 @@ function createPartition(
   client: PoolClient,
   table: PartitionedTable,
   { name, from, to }: DayPartition,
-): Promise<void> {
+): Promise<PartitionState> {
   return inTransaction(client, async () => {
     await client.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await client.query(`LOCK TABLE ONLY ${table} IN SHARE ROW EXCLUSIVE MODE`);
     await client.query(`LOCK TABLE ${table}_default IN ACCESS EXCLUSIVE MODE`);
     // Another service may have made it while we waited for the lock.
-    const { rows } = await client.query("SELECT 1 FROM pg_class WHERE oid = to_regclass($1)", [name]);
-    if (rows.length === 0) {
-      await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
-      await client.query(
-        `WITH moved AS (DELETE FROM ${table}_default WHERE id >= '${from}' AND id < '${to}' RETURNING *)
-         INSERT INTO ${name} SELECT * FROM moved`,
-      );
-      await client.query(
-        `ALTER TABLE ${table} ATTACH PARTITION ${name} FOR VALUES FROM ('${from}') TO ('${to}')`,
-      );
+    const existing = await stateOf(client, table, name);
+    if (existing !== undefined) {
+      return existing;
     }
+    await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+    await client.query(
+      `WITH moved AS (DELETE FROM ${table}_default WHERE id >= '${from}' AND id < '${to}' RETURNING *)
+       INSERT INTO ${name} SELECT * FROM moved`,
+    );
+    await client.query(
+      `ALTER TABLE ${table} ATTACH PARTITION ${name} FOR VALUES FROM ('${from}') TO ('${to}')`,
+    );
+    return "made";
   });
+}
+
+/** Undefined: there is no table with this name. */
+async function stateOf(
+  client: PoolClient,
+  table: PartitionedTable,
+  name: string,
+): Promise<"attached" | "detached" | undefined> {
+  const { rows } = await client.query<{ attached: boolean }>(
+    `SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = oid AND inhparent = $2::regclass) AS attached
+     FROM pg_class WHERE oid = to_regclass($1)`,
+    [name, table],
+  );
+  return rows[0] && (rows[0].attached ? "attached" : "detached");
 }

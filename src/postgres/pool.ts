@@ -1,11 +1,14 @@
 /** The connections to PostgreSQL: opens and ends them with a deadline on every wait, and runs no statement. */
-import { Pool, type PoolClient } from "pg";
+import { Pool, type PoolClient, type PoolConfig } from "pg";
 import type { Logger } from "pino";
+import { READ_ONLY_TRANSACTION, sqlstateOf } from "./sqlstate.js";
 
 export interface PoolOptions {
   /** `postgres://` URL. */
   readonly url: string;
   readonly logger: Logger;
+  /** Further settings of `pg`'s, over ours. Default: none. */
+  readonly settings?: PoolConfig;
 }
 
 /** One for the flusher, one for the replay of the spool, one for upkeep, one to spare. */
@@ -19,7 +22,7 @@ const ANSWER_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /** A pool whose connections can break at any time without ending the process. */
-export function createPool({ url, logger }: PoolOptions): Pool {
+export function createPool({ url, logger, settings }: PoolOptions): Pool {
   const pool = new Pool({
     connectionString: url,
     max: MAX_CONNECTIONS,
@@ -29,6 +32,7 @@ export function createPool({ url, logger }: PoolOptions): Pool {
     query_timeout: ANSWER_TIMEOUT_MS,
     keepAlive: true,
     application_name: "stats-service",
+    ...settings,
   });
   pool.on("error", (error) => {
     logger.warn({ reason: error.message }, "an idle database connection broke");
@@ -67,7 +71,7 @@ export async function withConnection<T>(
   try {
     return await orAborted(signal, () => work(client));
   } catch (error) {
-    broken = signal.aborted || !isStatementError(error) ? asError(error) : undefined;
+    broken = signal.aborted || !isStatementError(error) || isReadOnly(error) ? asError(error) : undefined;
     throw error;
   } finally {
     client.release(broken);
@@ -77,6 +81,11 @@ export async function withConnection<T>(
 /** The statement failed, the connection is sound: PostgreSQL itself told us so, and not on its way out. */
 function isStatementError(error: unknown): boolean {
   return (error as { severity?: unknown }).severity === "ERROR";
+}
+
+/** Behind an address that follows the primary, only a new connection comes to the server that is it now. */
+function isReadOnly(error: unknown): boolean {
+  return sqlstateOf(error) === READ_ONLY_TRANSACTION;
 }
 
 function asError(error: unknown): Error {

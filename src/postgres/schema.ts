@@ -1,9 +1,11 @@
 /** Sees to it, once, that the database is as this version needs it before anything is written to it. */
-import { classifyFault } from "./sqlstate.js";
+
+import { isOutage } from "./outage.js";
+import { orAborted } from "./pool.js";
 
 export interface SchemaDeps {
-  /** Applies missing migrations; safe to repeat. */
-  readonly migrate: () => Promise<unknown>;
+  /** Applies missing migrations, and gives up when the signal aborts; safe to repeat. */
+  readonly migrate: (signal: AbortSignal) => Promise<unknown>;
   /** Makes missing partitions. Not fatal: without one, rows go to the default partition. */
   readonly createPartitions: () => Promise<void>;
 }
@@ -17,9 +19,12 @@ export class Schema {
     this.#deps = deps;
   }
 
-  /** Migrates and makes partitions, the first time; a failure is forgotten, so that the next call tries again. */
-  prepare(): Promise<void> {
-    this.#preparation ??= this.#prepare().catch((error: unknown) => {
+  /**
+   * Migrates and makes partitions, the first time; a failure is forgotten, so that the next call tries again. Those who
+   * call meanwhile share what the first one began, which ends when the first one's signal aborts.
+   */
+  prepare(signal: AbortSignal): Promise<void> {
+    this.#preparation ??= this.#prepare(signal).catch((error: unknown) => {
       this.#preparation = undefined;
       throw error;
     });
@@ -28,22 +33,23 @@ export class Schema {
 
   /**
    * Prepares at start. A database that is merely out of reach is not an error: the service starts without it and
-   * prepares before the first flush. Returns the fault that was tolerated, if any; any other is thrown.
+   * prepares before the first flush. Returns the fault that was tolerated, if any; any other is thrown, and so is the
+   * signal's reason.
    */
-  async prepareIfReachable(): Promise<unknown> {
+  async prepareIfReachable(signal: AbortSignal): Promise<unknown> {
     try {
-      await this.prepare();
+      await this.prepare(signal);
       return undefined;
     } catch (error) {
-      if (classifyFault(error) === "transient") {
+      if (!signal.aborted && isOutage(error)) {
         return error;
       }
       throw error;
     }
   }
 
-  async #prepare(): Promise<void> {
-    await this.#deps.migrate();
-    await this.#deps.createPartitions();
+  async #prepare(signal: AbortSignal): Promise<void> {
+    await this.#deps.migrate(signal);
+    await orAborted(signal, this.#deps.createPartitions);
   }
 }

@@ -14,8 +14,10 @@
  */
 export type FaultClass = "transient" | "duplicate" | "row" | "schema" | "unknown";
 
+export const NOT_NULL_VIOLATION = "23502";
 export const UNIQUE_VIOLATION = "23505";
 export const CHECK_VIOLATION = "23514";
+export const EXCLUSION_VIOLATION = "23P01";
 export const READ_ONLY_TRANSACTION = "25006";
 export const DEPENDENT_OBJECTS_STILL_EXIST = "2BP01";
 export const SERIALIZATION_FAILURE = "40001";
@@ -75,7 +77,8 @@ export function classifyFault(error: unknown): FaultClass {
   if (
     SCHEMA_CLASSES.has(sqlstateClass) ||
     ENCODING_CODES.has(sqlstate) ||
-    isMissingPartition(sqlstate, error)
+    isMissingPartition(sqlstate, error) ||
+    isForeignColumn(sqlstate, error)
   ) {
     return "schema";
   }
@@ -85,6 +88,14 @@ export function classifyFault(error: unknown): FaultClass {
 /** "no partition of relation found for row" has the code of a check violation, but names no constraint. */
 function isMissingPartition(sqlstate: string, error: unknown): boolean {
   return sqlstate === CHECK_VIOLATION && !(error as { constraint?: unknown }).constraint;
+}
+
+/** The one column in which we ever write NULL: in any other, a NULL comes of a column that we do not know. */
+const NULLABLE_COLUMN = "remote_ip";
+
+/** A column that we do not write was added, must not be NULL, and has no default. */
+function isForeignColumn(sqlstate: string, error: unknown): boolean {
+  return sqlstate === NOT_NULL_VIOLATION && (error as { column?: unknown }).column !== NULLABLE_COLUMN;
 }
 
 const PROGRAM_ERRORS = new Set([

@@ -9,12 +9,16 @@ import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, type FaultClass, sqlstateOf } from "../postgres/sqlstate.js";
 import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
+import { refusalOfKnownRow } from "./known-row.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
 
 export interface PostgresSinkDeps {
   readonly pool: Pool;
-  /** Resolves when the schema is as this version needs it; called before each write, so cheap by then. */
-  readonly prepare: () => Promise<void>;
+  /**
+   * Resolves when the schema is as this version needs it; called before each write, so cheap by then. What it waits for
+   * is given up when the signal aborts.
+   */
+  readonly prepare: (signal: AbortSignal) => Promise<void>;
 }
 
 /** An unknown fault passes for a transient one this often, and is held against the row after. */
@@ -23,7 +27,7 @@ const UNKNOWN_ATTEMPTS_MAX = 5;
 /** A {@link Sink} that ends in the table `incoming`. */
 export class PostgresSink implements Sink {
   readonly #pool: Pool;
-  readonly #prepare: () => Promise<void>;
+  readonly #prepare: (signal: AbortSignal) => Promise<void>;
 
   constructor(deps: PostgresSinkDeps) {
     this.#pool = deps.pool;
@@ -31,9 +35,10 @@ export class PostgresSink implements Sink {
   }
 
   async write(batch: EncodedBatch, options: WriteOptions): Promise<WriteOutcome> {
+    const { signal } = options;
     try {
-      await orAborted(options.signal, this.#prepare);
-      return await withConnection(this.#pool, options.signal, async (client) => {
+      await orAborted(signal, () => this.#prepare(signal));
+      return await withConnection(this.#pool, signal, async (client) => {
         const fault = await tryCopy(client, batch.chunks);
         return fault === undefined
           ? { inserted: batch.rows, duplicates: 0, dead: 0 }
@@ -83,7 +88,7 @@ class Salvage {
   /** `fault` is what the COPY of the whole batch ended with. */
   async run(fault: unknown): Promise<WriteOutcome> {
     await this.#resolve(0, this.#offsets.length - 1, fault);
-    this.#refuseToBlameMost();
+    await this.#refuseToBlameMost();
     if (this.#letters.length > 0) {
       await insertDeadLetters(this.#client, this.#letters, this.#options.attempt);
     }
@@ -163,16 +168,19 @@ class Salvage {
     }
   }
 
-  /** A fault of unknown kind in most rows of several is not the rows'. */
-  #refuseToBlameMost(): void {
+  /** A fault in most rows of several is not the rows' if it is of unknown kind, or if known rows have it, too. */
+  async #refuseToBlameMost(): Promise<void> {
     const rows = this.#offsets.length - 1;
-    if (rows > 1 && this.#unknownFaults > rows / 2) {
-      const letter = this.#letters[0];
-      throw new SinkError(
-        "schema",
-        letter?.sqlstate,
-        new Error(`most rows of a batch fail: ${letter?.message}`),
-      );
+    const areMost = (count: number) => rows > 1 && count > rows / 2;
+    let fault: DeadLetter | undefined;
+    if (areMost(this.#unknownFaults)) {
+      fault = this.#letters[0];
+    } else if (areMost(this.#letters.length)) {
+      const sqlstate = await refusalOfKnownRow(this.#client);
+      fault = this.#letters.find((letter) => letter.sqlstate === sqlstate);
+    }
+    if (fault !== undefined) {
+      throw new SinkError("schema", fault.sqlstate, new Error(`most rows of a batch fail: ${fault.message}`));
     }
   }
 

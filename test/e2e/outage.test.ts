@@ -89,6 +89,16 @@ test("the service starts, and takes events, while PostgreSQL is out of reach", a
   expect(await storedIds()).toEqual([eventId]);
 });
 
+test.each([
+  ["names a file that is not there", "sslmode=verify-full&sslrootcert=/nonexistent.pem", "/nonexistent.pem"],
+  ["asks for TLS of a server that has none", "sslmode=verify-full", "does not support SSL"],
+])("a DATABASE_URL that %s ends the start", async (_, parameters, reason) => {
+  const url = `${postgres.url}?${parameters}`;
+  await using service = ServiceProcess.spawn([], { DATABASE_URL: url });
+  expect(await service.ended()).toEqual({ status: 1, signal: null });
+  expect(service.find("cannot start")?.reason).toContain(reason);
+});
+
 test("one event_id pushed many times, before and after a restart, is one row", async () => {
   const event = { property: "news", section: 1, id: 1, event_id: newEventId() };
   for (let run = 0; run < 2; run++) {

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { newEventId, type PushRecord, push, pushMany } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { SilentProxy } from "../support/silent-proxy.js";
 
 let database: TestDatabase;
 
@@ -147,3 +148,13 @@ async function untilEnded(service: ServiceProcess, signal: () => void) {
     clearInterval(timer);
   }
 }
+
+test("SIGTERM while the start waits for a database that is silent ends it at once, in order", async () => {
+  await using proxy = await SilentProxy.start(database.url, "SET lock_timeout");
+  await using service = ServiceProcess.spawn([], { DATABASE_URL: proxy.url });
+  await proxy.fellSilent();
+  expect(await service.stop("SIGTERM")).toEqual({ status: 0, signal: null });
+  expect(service.find("stopped")).toMatchObject({ accepted: 0, missing: 0 });
+  // It would say so if it had waited until it had to give the database up.
+  expect(service.log.filter(({ level }) => level !== "info")).toEqual([]);
+});

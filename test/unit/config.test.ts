@@ -216,8 +216,23 @@ describe("loadConfig", () => {
     },
   );
 
+  it.each(["postgres://stats:100%@db/stats", "postgres://stats:p%ZZ@db/stats", "postgres://stats@db/%ff"])(
+    "refuses %j for DATABASE_URL, which cannot be decoded",
+    (url) => {
+      expect(faultsOf({ DATABASE_URL: url })).toEqual([
+        "DATABASE_URL: has a % that begins no code of a character: write %25 for a %",
+      ]);
+    },
+  );
+
+  it("takes a DATABASE_URL with encoded characters, and one that names a socket", () => {
+    const url = "postgres://stats:100%25%2F@%2Fvar%2Frun/stats?application_name=a%20b";
+    expect(faultsOf({ DATABASE_URL: url })).toEqual([]);
+  });
+
   it("does not repeat the value of a setting at fault, which may be a secret", () => {
     expect(faultsOf({ DATABASE_URL: "mysql://stats:hunter2@db" }).join()).not.toContain("hunter2");
+    expect(faultsOf({ DATABASE_URL: "postgres://stats:hunter2%@db" }).join()).not.toContain("hunter2");
   });
 
   it("names every fault at once", () => {

@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { migrationsDirectory } from "../../../src/package-info.js";
-import { MigrationError, migrate } from "../../../src/postgres/migrate.js";
+import { type MigrateOptions, MigrationError, migrate } from "../../../src/postgres/migrate.js";
 import { classifyFault } from "../../../src/postgres/sqlstate.js";
 import { createTestDatabase, type TestDatabase } from "../../support/database.js";
+import { SilentProxy } from "../../support/silent-proxy.js";
 import { createRole, lockWaiters, openTransaction } from "../../support/stats-database.js";
 
 let database: TestDatabase;
@@ -27,8 +28,15 @@ async function write(files: Record<string, string>): Promise<void> {
   }
 }
 
-function run({ url = database.url, from = directory, lockTimeoutMs = 60_000 } = {}): Promise<string[]> {
-  return migrate({ url, directory: from, lockTimeoutMs, logger: pino({ level: "silent" }) });
+function run(options: Partial<MigrateOptions> = {}): Promise<string[]> {
+  return migrate({
+    url: database.url,
+    directory,
+    lockTimeoutMs: 60_000,
+    answerTimeoutMs: 65_000,
+    logger: pino({ level: "silent" }),
+    ...options,
+  });
 }
 
 async function failureOf(migration: Promise<unknown>): Promise<string> {
@@ -73,7 +81,7 @@ describe("migrate", () => {
   });
 
   it("applies the files of this version to an empty database", async () => {
-    await run({ from: migrationsDirectory });
+    await run({ directory: migrationsDirectory });
     expect(await tables()).toEqual(
       expect.arrayContaining(["incoming", "incoming_dead", "incoming_default", "stats_migrations"]),
     );
@@ -134,6 +142,39 @@ describe("migrate", () => {
     expect(await run({ lockTimeoutMs: 100 })).toEqual(["0001_slow.sql"]);
   });
 
+  it.each(["SET lock_timeout", "to_regclass", "FROM stats_migrations", "BEGIN", "COMMIT"])(
+    "does not wait for ever for an answer to %s, and does all of it the next time",
+    async (text) => {
+      await write(FILES);
+      await using proxy = await SilentProxy.start(database.url, text);
+      const error: unknown = await run({ url: proxy.url, answerTimeoutMs: 200 }).catch(
+        (reason: unknown) => reason,
+      );
+      expect(error).toMatchObject({ message: "Query read timeout" });
+      expect(classifyFault(error)).toBe("transient");
+      proxy.mend();
+      expect(await run({ url: proxy.url })).toEqual(Object.keys(FILES));
+    },
+  );
+
+  it("lets a file take longer than any other statement", async () => {
+    await write({ "0001_slow.sql": "SELECT pg_sleep(1.2)" });
+    expect(await run({ answerTimeoutMs: 1_000 })).toEqual(["0001_slow.sql"]);
+  });
+
+  it("is through as soon as it is aborted in the middle of a file, which is undone", async () => {
+    await write({ "0001_slow.sql": "CREATE TABLE slow (); SELECT pg_advisory_xact_lock(1);" });
+    const controller = new AbortController();
+    {
+      await using _holder = await openTransaction(database.pool, "SELECT pg_advisory_xact_lock(1)");
+      const aborted = expect(run({ signal: controller.signal })).rejects.toThrow("given up");
+      await lockWaiters(database.pool);
+      controller.abort(new Error("given up"));
+      await aborted;
+    }
+    expect(await run()).toEqual(["0001_slow.sql"]);
+  });
+
   it("lets the next one go on when one is killed in the middle", async () => {
     await write({ "0001_slow.sql": "CREATE TABLE slow (); SELECT pg_advisory_xact_lock(1);" });
     const holder = await openTransaction(database.pool, "SELECT pg_advisory_xact_lock(1)");
@@ -167,8 +208,8 @@ describe("migrate", () => {
   });
 
   it("tells when its files are not there", async () => {
-    const from = join(directory, "gone");
-    expect(await failureOf(run({ from }))).toContain(from);
+    const gone = join(directory, "gone");
+    expect(await failureOf(run({ directory: gone }))).toContain(gone);
   });
 });
 

@@ -55,7 +55,10 @@ async function partitions(table: PartitionedTable = "incoming"): Promise<string[
 
 describe("createPartitions", () => {
   it("makes a partition of both tables for each day that is asked for, and tells which", async () => {
-    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual([...NAMES, ...DEAD_NAMES]);
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({
+      made: [...NAMES, ...DEAD_NAMES],
+      detached: [],
+    });
     expect(await partitions()).toEqual(NAMES);
     expect(await partitions("incoming_dead")).toEqual(DEAD_NAMES);
     expect([NAMES[0], NAMES[14]]).toEqual(["incoming_20260224", "incoming_20260310"]);
@@ -63,11 +66,22 @@ describe("createPartitions", () => {
 
   it("makes only those that are missing", async () => {
     await createPartitions(database.pool, NOW, WEEK);
-    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual([]);
-    expect(await createPartitions(database.pool, NOW + DAY_MS, WEEK)).toEqual([
-      "incoming_20260311",
-      "incoming_dead_20260311",
-    ]);
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({ made: [], detached: [] });
+    expect(await createPartitions(database.pool, NOW + DAY_MS, WEEK)).toEqual({
+      made: ["incoming_20260311", "incoming_dead_20260311"],
+      detached: [],
+    });
+  });
+
+  it("leaves a partition alone that was detached, and tells which", async () => {
+    await createPartitions(database.pool, NOW, WEEK);
+    await insert(uuidv7At(NOW));
+    await database.pool.query("ALTER TABLE incoming DETACH PARTITION incoming_20260303");
+    const detached = ["incoming_20260303"];
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({ made: [], detached });
+    expect(await partitions()).toEqual(NAMES.filter((name) => !detached.includes(name)));
+    await insert(uuidv7At(NOW, 1));
+    expect(await places()).toEqual({ [uuidv7At(NOW, 1)]: "incoming_default" });
   });
 
   it("has a day's events go to its partition, to the last millisecond", async () => {
@@ -108,10 +122,11 @@ describe("createPartitions", () => {
 
   it("may run twice at the same time", async () => {
     await insert(uuidv7At(NOW));
-    await Promise.all([
+    const passes = await Promise.all([
       createPartitions(database.pool, NOW, WEEK),
       createPartitions(database.pool, NOW, WEEK),
     ]);
+    expect(passes.flatMap(({ made }) => made).sort()).toEqual([...NAMES, ...DEAD_NAMES].sort());
     expect(await partitions()).toEqual(NAMES);
     expect(await places()).toEqual({ [uuidv7At(NOW)]: "incoming_20260303" });
   });
@@ -144,6 +159,22 @@ describe("PartitionKeeper", () => {
     await keeper.close();
     expect(await partitions()).toEqual([...NAMES, "incoming_20260311"]);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("warns once of a day that was detached, and does not say that it made it", async () => {
+    const lines: string[] = [];
+    const logger = pino({ level: "info" }, { write: (line) => void lines.push(line) });
+    const clock = new FakeClock(NOW);
+    const keeper = new PartitionKeeper({ pool: database.pool, clock, logger });
+    await keeper.keep();
+    await database.pool.query("ALTER TABLE incoming DETACH PARTITION incoming_20260303");
+    lines.length = 0;
+    await keeper.keep();
+    await keeper.keep();
+    await keeper.close();
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([
+      expect.objectContaining({ level: 40, partitions: ["incoming_20260303"] }),
+    ]);
   });
 
   it("says when it cannot, and tries again in a minute", async () => {

@@ -203,6 +203,12 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
     expect(await idsIn("incoming_dead")).toEqual(idsOf([...rows.filter(isBad), ...allBad]));
   });
 
+  it("buries what has no address once the table asks for one", async () => {
+    await execute("ALTER TABLE incoming ALTER remote_ip SET NOT NULL");
+    const rows = rowsAt(NOW, 10).map((each, i) => (i === 5 ? { ...each, remoteIp: null } : each));
+    expect(await write(rows)).toMatchObject({ inserted: 9, dead: 1, deadBySqlstate: { 23502: 1 } });
+  });
+
   it("tells them from duplicates in the same batch", async () => {
     await refuseBad();
     const rows = rowsAt(NOW, 5000);
@@ -229,6 +235,15 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
     const rows = [first, { ...second, itemId: first.itemId }, third];
     expect(await write(rows)).toMatchObject({ inserted: 2, duplicates: 0, dead: 1 });
     expect(await idsIn("incoming_dead")).toEqual([second.id]);
+  });
+
+  it("buries all of a batch that a unique index refuses: rows of the table meet that by being there", async () => {
+    await execute("CREATE UNIQUE INDEX ON incoming_default (property_id)");
+    const rows = rowsAt(NOW, 20);
+    await write(rows.slice(0, 10));
+    const again = rowsAt(NOW + 1, 10);
+    expect(await write(again)).toMatchObject({ inserted: 0, dead: 10, deadBySqlstate: { 23505: 10 } });
+    expect(await idsIn("incoming")).toHaveLength(10);
   });
 
   it("buries the payload alone when incoming_dead refuses the values too", async () => {
@@ -288,6 +303,12 @@ describe("PostgresSink, when the schema is at fault", () => {
       "ALTER TABLE incoming ALTER property_id TYPE bigint",
       "22P03",
     ],
+    [
+      "a column was added that must not be NULL",
+      "ALTER TABLE incoming ADD tenant text NOT NULL",
+      "ALTER TABLE incoming DROP tenant",
+      "23502",
+    ],
   ])("keeps the batch when %s, and writes it after the repair", async (_, damage, repair, sqlstate) => {
     const rows = rowsAt(NOW, 100);
     await execute(damage);
@@ -298,6 +319,31 @@ describe("PostgresSink, when the schema is at fault", () => {
     expect(await write(rows, { attempt: 101 })).toEqual({ inserted: 100, duplicates: 0, dead: 0 });
     expect(await idsIn("incoming")).toEqual(idsOf(rows));
   });
+
+  it.each([
+    ["", async () => {}],
+    [
+      ", though it has an index that no copy of a row can meet",
+      () => execute("CREATE UNIQUE INDEX ON incoming_default (property_id)"),
+    ],
+  ])(
+    "keeps a batch that a new constraint refuses most of, if it refuses rows of the table, too%s",
+    async (_, also) => {
+      const [known, ...rows] = spoil(rowsAt(NOW, 11), 1, 2, 3) as [IncomingRow, ...IncomingRow[]];
+      await also();
+      await write([known]);
+      await execute("ALTER TABLE incoming ADD CONSTRAINT odd CHECK (property = 'bad') NOT VALID");
+      const fault = await failureOf(write(rows), "schema");
+      expect(fault).toMatchObject({
+        sqlstate: "23514",
+        message: expect.stringContaining("most rows of a batch"),
+      });
+      expect(await idsIn("incoming_dead")).toEqual([]);
+      await execute("ALTER TABLE incoming DROP CONSTRAINT odd");
+      expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 7, duplicates: 3, dead: 0 });
+      expect(await idsIn("incoming")).toEqual(idsOf([known, ...rows]));
+    },
+  );
 
   it("keeps the batch when it has not the right to write, and writes it once it has", async () => {
     await using role = await createRole(database, "GRANT SELECT ON incoming TO $role");
@@ -368,6 +414,16 @@ describe("PostgresSink, when it is cut off", () => {
     expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
     expect(await idsIn("incoming")).toEqual(idsOf(rows));
     await impatient.end();
+  });
+
+  it("leaves a connection whose server is read-only for a new one, which may reach another server", async () => {
+    const name = new URL(database.url).pathname.slice(1);
+    const rows = rowsAt(NOW, 10);
+    await execute(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+    expect((await failureOf(write(rows), "transient")).sqlstate).toBe("25006");
+    // Open sessions stay read-only, like those with a server that was the primary before.
+    await execute(`ALTER DATABASE ${name} SET default_transaction_read_only = off`);
+    expect(await write(rows, { attempt: 2 })).toMatchObject({ inserted: 10 });
   });
 
   it("begins no write that is aborted already", async () => {

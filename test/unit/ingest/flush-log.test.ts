@@ -1,4 +1,6 @@
 import { pino } from "pino";
+import { FlushLog } from "../../../src/ingest/flush-log.js";
+import { FakeClock } from "../../support/fake-clock.js";
 import { FakeSink, FakeSpool } from "../../support/fake-sink.js";
 import { FlusherRig } from "../../support/flusher-rig.js";
 
@@ -83,5 +85,15 @@ describe("the log of flushes", () => {
     await rig.flusher.close();
     expect(lines(rig, "flushed")).toMatchObject([one, { ...one, flushes: 4, rows: 4, inserted: 4 }]);
     expect(rig.clock.pendingTimers).toBe(0);
+  });
+
+  it("warns of dead letters", () => {
+    const levels: number[] = [];
+    const logger = pino({}, { write: (line) => void levels.push(JSON.parse(line).level) });
+    const log = new FlushLog({ clock: new FakeClock(), logger });
+    log.written(2, { inserted: 1, duplicates: 0, dead: 1 }, 5);
+    log.written(2, { inserted: 2, duplicates: 0, dead: 0 }, 5);
+    log.close();
+    expect(levels).toEqual([pino.levels.values.warn, pino.levels.values.info]);
   });
 });

@@ -1,0 +1,42 @@
+import type { Pool } from "pg";
+import { pino } from "pino";
+import { closePool, createPool, withConnection } from "../../../src/postgres/pool.js";
+import { createTestDatabase, type TestDatabase } from "../../support/database.js";
+
+const never = new AbortController().signal;
+
+let database: TestDatabase;
+let pool: Pool;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  pool = createPool({ url: database.url, logger: pino({ level: "silent" }) });
+});
+
+afterEach(async () => {
+  await closePool(pool);
+  await database.close();
+});
+
+/** Runs a statement, and resolves with the session's number. */
+function run(statement: string): Promise<number> {
+  return withConnection(pool, never, async (client) => {
+    const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+    await client.query(statement);
+    return rows[0]?.pid ?? 0;
+  });
+}
+
+describe("withConnection", () => {
+  it("keeps a connection on which a statement failed", async () => {
+    const first = await run("SELECT 1");
+    await expect(run("SELECT 1 / 0")).rejects.toMatchObject({ code: "22012" });
+    expect(await run("SELECT 1")).toBe(first);
+  });
+
+  it("leaves a connection whose server is read-only: a new one may reach the server that is not", async () => {
+    const first = await run("SET default_transaction_read_only = on");
+    await expect(run("CREATE TABLE news ()")).rejects.toMatchObject({ code: "25006" });
+    expect(await run("CREATE TABLE news ()")).not.toBe(first);
+  });
+});
