@@ -184,7 +184,7 @@ const settings = z
     maxStockCalls: wholeNumber(1, 1_000_000)
       .prefault(String(DEFAULT_MAX_STOCK_CALLS))
       .describe(
-        "Most open calls of each worker that are not plain Push or PushBatch, such as health watches and those of browsers. Further ones are refused, and no address may have more than are free. About 50 KB each.",
+        "Most open calls of each worker that are not plain Push or PushBatch: compressed ones, those of browsers, health watches, reflection. Further ones are refused, and no address may have more than are free. About 50 KB each.",
       ),
     spoolDir: filePath()
       .optional()

@@ -2,7 +2,7 @@
 import { FairShare } from "../fair-share.js";
 
 /** A call on the stock lane takes some 50 KB until it is over (Node 20, connect 2.1), and may last for ever. */
-export const DEFAULT_MAX_STOCK_CALLS = 1024;
+export const DEFAULT_MAX_STOCK_CALLS = 4096;
 
 /** Slots for calls. Each caller that has one may have more only while it has fewer than are free. */
 export class CallSlots {

@@ -21,8 +21,9 @@ import { UploadReader } from "./upload-reader.js";
  * - `unknown_method`: there is none of that name
  * - `malformed`: its body is not a message of the method, or too large, or its headers ask for what is not known
  * - `too_many_calls`: as many calls are open on the stock lane as may, or the caller has its share of them
+ * - `too_many_large_requests`: there was no room for its body
  */
-export type UnhandledReason = "unknown_method" | "malformed" | "too_many_calls";
+export type UnhandledReason = "unknown_method" | "malformed" | "too_many_calls" | "too_many_large_requests";
 
 export interface RpcDispatcherDeps {
   readonly routes: (router: ConnectRouter) => void;
@@ -97,8 +98,9 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     void answer(handler, { ...universal, body }, response, logger);
     response.once("finish", () => {
       void body.drain();
-      if (!notes.hasReachedMethod) {
-        onUnhandled("malformed");
+      // To one who has left before the message was whole nothing was answered.
+      if (!notes.hasReachedMethod && !request.aborted) {
+        onUnhandled(body.hadRoom ? "malformed" : "too_many_large_requests");
       }
     });
   };

@@ -35,6 +35,7 @@ export class UploadReader implements AsyncIterable<Buffer> {
   /** Of a stream, how many bytes have been read and are counted; undefined: they are thrown away. */
   #countedBytes: number | undefined = 0;
   #state: "unread" | "begun" | "ended" = "unread";
+  #hadRoom = true;
 
   constructor(deps: UploadReaderDeps) {
     this.#pieces = deps.pieces[Symbol.asyncIterator]();
@@ -50,6 +51,11 @@ export class UploadReader implements AsyncIterable<Buffer> {
     return {
       next: () => (this.#message === undefined ? this.#readStream() : this.#readMessage(this.#message)),
     };
+  }
+
+  /** False: it was refused for want of room. */
+  get hadRoom(): boolean {
+    return this.#hadRoom;
   }
 
   /** Reads what is left of a body that has been read from; Node does so itself with one that has not. Never rejects. */
@@ -70,7 +76,7 @@ export class UploadReader implements AsyncIterable<Buffer> {
     if (piece.done !== true && this.#countedBytes !== undefined) {
       const bytes = this.#countedBytes + piece.value.length;
       if (!this.#limits.tryGrow(this.#countedBytes, bytes)) {
-        throw noRoomForBody();
+        throw this.#refusal();
       }
       this.#countedBytes = bytes;
     }
@@ -83,7 +89,7 @@ export class UploadReader implements AsyncIterable<Buffer> {
       const piece = await this.#read();
       if (piece.done !== true && !message.add(piece.value)) {
         message.take();
-        throw noRoomForBody();
+        throw this.#refusal();
       }
     }
     return message.length === 0 ? { done: true, value: undefined } : { done: false, value: message.take() };
@@ -98,6 +104,11 @@ export class UploadReader implements AsyncIterable<Buffer> {
         message.length >= ENVELOPE_BYTES &&
         message.bytes().readUInt32BE(1) > requestMaxBytes)
     );
+  }
+
+  #refusal(): Error {
+    this.#hadRoom = false;
+    return noRoomForBody();
   }
 
   async #read(): Promise<IteratorResult<Buffer>> {

@@ -41,7 +41,23 @@ export class Http1Connections {
     if (this.#draining) {
       this.#makeLast(socket, res);
     }
+    if (res.socket === null) {
+      this.#closeWith(this.#latest.get(socket), socket, res);
+    }
     this.#latest.set(socket, res);
+  }
+
+  /**
+   * Lets an answer that waits for the one before it close with the connection. Node only tells the one whose turn it is,
+   * and those behind it, and all that waits for their end, would never hear of it.
+   */
+  #closeWith(previous: ServerResponse | undefined, socket: Socket, res: ServerResponse): void {
+    previous?.once("close", () => {
+      if (socket.destroyed && res.socket === null) {
+        res.destroy();
+        res.emit("close");
+      }
+    });
   }
 
   #forget(socket: Socket): void {

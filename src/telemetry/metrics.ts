@@ -53,6 +53,7 @@ export class Metrics {
     unknown_method: 0,
     malformed: 0,
     too_many_calls: 0,
+    too_many_large_requests: 0,
   };
   readonly #retries: Counter;
   readonly #flushDuration: Histogram;

@@ -171,6 +171,27 @@ describe("a fast lane that throws", () => {
 });
 
 describe("a client that leaves", () => {
+  it("closes the answers that wait for their turn, too", async () => {
+    const closed: (string | undefined)[] = [];
+    const allClosed = makeGate();
+    const allBegun = makeGate();
+    let begun = 0;
+    rpc = await openRpcPort((req, res) => {
+      res.on("close", () => {
+        closed.push(req.url);
+        if (closed.length === 3) allClosed.open();
+      });
+      begun += 1;
+      if (begun === 3) allBegun.open();
+    });
+    const client = await RawConnection.open(rpc.port);
+    await client.send(["/1", "/2", "/3"].map((path) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`).join(""));
+    await allBegun.opened;
+    client.socket.resetAndDestroy();
+    await allClosed.opened;
+    expect(closed).toEqual(["/1", "/2", "/3"]);
+  });
+
   it.each(["http1", "http2"])("does not disturb a handler that answers later (%s)", async (protocol) => {
     const begun = makeGate();
     const left = makeGate();
