@@ -56,7 +56,7 @@ async function probe(service: ServiceProcess, path: string): Promise<string> {
 }
 
 const DURABLE = "ACK_MODE_DURABLE";
-const LOAD = { count: 4_000, connections: 32 };
+const LOAD = { count: 2_000, connections: 32 };
 
 test("connections are spread over the workers, each OK is one row, and the books add up", async () => {
   await using service = await ServiceProcess.start(settings(2));

@@ -5,6 +5,7 @@ import { didHappen, type Scenario } from "../support/scenario.js";
 export const dataScenarios: readonly Scenario[] = [
   {
     fault: "bad rows",
+    only: "full",
     async run() {
       await using rig = await ChaosRig.start();
       await rig.query("ALTER TABLE incoming ADD CONSTRAINT no_bad CHECK (property <> 'bad')");

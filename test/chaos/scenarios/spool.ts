@@ -41,6 +41,7 @@ export const spoolScenarios: readonly Scenario[] = [
   },
   {
     fault: "stopped in an outage",
+    only: "full",
     async run() {
       await using rig = await ChaosRig.start();
       const producers = rig.produce();

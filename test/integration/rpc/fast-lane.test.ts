@@ -55,7 +55,7 @@ describe("a port with the fast lane answers exactly as one without it", () => {
               Promise.all(connections.map((pieces) => exchangeHttp1(port, pieces, false))),
             );
           }),
-          { numRuns: 180 },
+          { numRuns: 90 },
         ),
       );
       expect(taken).toBeGreaterThan(1000);
@@ -78,7 +78,7 @@ describe("a port with the fast lane answers exactly as one without it", () => {
             await expectSame(({ port }) => exchangeHttp1(port, [sent], true));
           },
         ),
-        { numRuns: 500 },
+        { numRuns: 250 },
       );
     },
     TIMEOUT_MS,
@@ -96,7 +96,7 @@ describe("a port with the fast lane answers exactly as one without it", () => {
               ),
             );
           }),
-          { numRuns: 200 },
+          { numRuns: 100 },
         ),
       );
       expect(taken).toBeGreaterThan(500);

@@ -254,7 +254,7 @@ describe("the fast lane over TLS answers exactly as the stock lane", () => {
         await both(({ port }) => exchangeHttp1(port, pipeline.flatMap(http1Bytes), false, server.cert));
         await both(({ url }) => withSession(url, (session) => exchangeHttp2(session, request), server.cert));
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
     expect(pair.fast.counts.taken).toBeGreaterThan(60);
   }, 60_000);
