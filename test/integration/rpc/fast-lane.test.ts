@@ -58,8 +58,8 @@ describe("a port with the fast lane answers exactly as one without it", () => {
           { numRuns: 90 },
         ),
       );
-      expect(taken).toBeGreaterThan(1000);
-      expect(handedBack).toBeGreaterThan(100);
+      expect(taken).toBeGreaterThan(500);
+      expect(handedBack).toBeGreaterThan(50);
     },
     TIMEOUT_MS,
   );
@@ -99,8 +99,8 @@ describe("a port with the fast lane answers exactly as one without it", () => {
           { numRuns: 100 },
         ),
       );
-      expect(taken).toBeGreaterThan(500);
-      expect(handedBack).toBeGreaterThan(50);
+      expect(taken).toBeGreaterThan(250);
+      expect(handedBack).toBeGreaterThan(25);
     },
     TIMEOUT_MS,
   );

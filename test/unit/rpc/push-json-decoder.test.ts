@@ -125,7 +125,7 @@ describe("decodePushJson", () => {
       fc.property(anyNearly, (text) => {
         taken += expectSame(Buffer.from(text)) ? 1 : 0;
       }),
-      { numRuns: 5_000 },
+      { numRuns: 20_000 },
     );
     expect(taken).toBeGreaterThan(100);
   });
@@ -148,7 +148,7 @@ describe("decodePushJson", () => {
     const anything = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes));
     fc.assert(
       fc.property(fc.oneof(anything, mangled), (bytes) => void expectSame(bytes)),
-      { numRuns: 5_000 },
+      { numRuns: 20_000 },
     );
   });
 

@@ -121,7 +121,7 @@ describe("decodePushBatch", () => {
       fc.property(anyRecords, (bytes) => {
         taken += expectSame(bytes) ? 1 : 0;
       }),
-      { numRuns: 5_000 },
+      { numRuns: 20_000 },
     );
     expect(taken).toBeGreaterThan(100);
   });
@@ -136,7 +136,7 @@ describe("decodePushBatch", () => {
       });
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 40 }), mangled), (bytes) => void expectSame(bytes)),
-      { numRuns: 5_000 },
+      { numRuns: 20_000 },
     );
   });
 
@@ -231,7 +231,7 @@ describe("decodePush", () => {
       fc.property(fc.oneof(anyPush(anyText), flatRecords, mangled), (bytes) => {
         taken += expectSamePush(bytes) ? 1 : 0;
       }),
-      { numRuns: 5_000 },
+      { numRuns: 20_000 },
     );
     expect(taken).toBeGreaterThan(1_000);
   });
