@@ -123,6 +123,38 @@ describe("TlsCertificates", () => {
     },
   );
 
+  it("takes all CAs of a file, and says how many they are", async () => {
+    await using files = await CertificateFiles.create(first);
+    await writeFile(files.caFile, `# ours\n${first.cert}\n# theirs\n${second.cert}`);
+    await using watch = new Watch(files.certFile, files.keyFile, files.caFile);
+    await watch.certificates.load();
+    expect(watch.log).toMatchObject([{ msg: "certificate loaded", clientCas: 2 }]);
+  });
+
+  it.each([
+    ["damaged", (cert: string) => cert.replace(/\n.{8}/, "\n!!!!!!!!")],
+    ["cut off", (cert: string) => cert.slice(0, -40)],
+  ])("changes nothing for a file of CAs of which one is %s", async (_how, damage) => {
+    await using files = await CertificateFiles.create(first, first);
+    await using watch = new Watch(files.certFile, files.keyFile, files.caFile);
+    await watch.certificates.load();
+    for (const cas of [
+      [first.cert, damage(second.cert)],
+      [damage(second.cert), first.cert],
+    ]) {
+      await writeFile(files.caFile, cas.join("\n"));
+      await watch.certificates.reload();
+      expect(watch.log.at(-1)).toMatchObject({
+        msg: KEPT,
+        reason: expect.stringMatching(
+          /^TLS_CLIENT_CA_FILE: .*certificate [12] of 2 is no certificate in PEM/,
+        ),
+      });
+    }
+    expect(watch.changes).toEqual([]);
+    expect(String(watch.certificates.current.ca)).toBe(first.cert);
+  });
+
   it("reads no more once it is closed", async () => {
     await using files = await CertificateFiles.create(first);
     const watch = new Watch(files.certFile, files.keyFile);
