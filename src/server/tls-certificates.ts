@@ -30,6 +30,9 @@ export class TlsCertificatesError extends Error {
 /** How often the files are read: what replaces them seldom says so. In milliseconds. */
 const POLL_MS = 5_000;
 
+/** A certificate should have been replaced by this time before its end, in milliseconds: 7 days. */
+const RENEW_BEFORE_MS = 7 * 24 * 60 * 60 * 1_000;
+
 /** `new` → `watching` by start(); → `closed`, for good, by close(). load() comes before all of that. */
 export class TlsCertificates {
   readonly #deps: TlsCertificatesDeps;
@@ -126,7 +129,14 @@ export class TlsCertificates {
     const { cert, ca } = credentials;
     const { subject, validTo } = new X509Certificate(cert);
     const clientCas = ca && certificateBlocks(ca).length;
-    this.#deps.logger.info({ subject, validTo, clientCas }, "certificate loaded");
+    const { clock, logger } = this.#deps;
+    logger.info({ subject, validTo, clientCas }, "certificate loaded");
+    const leftMs = Date.parse(validTo) - clock.now();
+    if (leftMs <= 0) {
+      logger.warn({ subject, validTo }, "the certificate has expired");
+    } else if (leftMs < RENEW_BEFORE_MS) {
+      logger.warn({ subject, validTo }, "the certificate expires within 7 days");
+    }
   }
 
   async #read(): Promise<TlsCredentials> {
