@@ -113,7 +113,11 @@ const ONE_MESSAGE_KINDS: ReadonlySet<DescMethod["methodKind"]> = new Set(["unary
 /** Content types of protocols that put its length before each message. */
 const ENVELOPED_TYPES = /^application\/(?:grpc|connect\+)/;
 
-function pathOf(url: string): string {
+/** A target may be a whole URL, as for a proxy (RFC 9112, section 3.2.2). */
+const ORIGIN = /^https?:\/\/[^/?]+/i;
+
+function pathOf(target: string): string {
+  const url = target.replace(ORIGIN, "");
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
 }
