@@ -124,6 +124,14 @@ export class EventQueue {
     return this.#chunksInUse + this.#chunksForMany(rows) <= this.#chunksMax;
   }
 
+  /** Whether that many events of the caller, or of nobody in particular, would fit and be allowed if there were no others. */
+  couldHold(rows: number, caller?: string): boolean {
+    const freeChunks = this.#chunksMax - this.#chunksForMany(rows, 0);
+    const isAllowed = (name: string) =>
+      new FairShare().allows(name, freeChunks * this.#chunkBytes, (rows - 1) * TUPLE_MAX_BYTES);
+    return freeChunks >= 0 && (caller === undefined || isAllowed(caller));
+  }
+
   /** Encodes an event and returns the batch that holds it; undefined when there is no room for it. */
   append(event: AdmittedEvent, caller?: string): Batch | undefined {
     const batch = this.#open;
@@ -179,9 +187,9 @@ export class EventQueue {
     }
   }
 
-  /** Most chunks that the next `rows` rows need, beside those in use. */
-  #chunksForMany(rows: number): number {
-    const first = Math.min(rows, this.#flushMaxRows - this.#open.rows);
+  /** Most chunks that the next `rows` rows need, beside those in use, if the open batch has `openRows`. */
+  #chunksForMany(rows: number, openRows = this.#open.rows): number {
+    const first = Math.min(rows, this.#flushMaxRows - openRows);
     const fullBatches = Math.floor((rows - first) / this.#flushMaxRows);
     return (
       this.#chunksFor(first) +

@@ -43,6 +43,15 @@ export class FairShareError extends QueueFullError {
   }
 }
 
+/** The queue, or the caller's share of it, would not have room for so many events if it were empty. None was taken. */
+export class TooManyEventsError extends Error {
+  override readonly name = "TooManyEventsError";
+
+  constructor(rows: number) {
+    super(`there is never room for ${rows} events at once`);
+  }
+}
+
 /** The service is stopping (or has not started); the event was not taken. */
 export class IntakeClosedError extends Error {
   override readonly name = "IntakeClosedError";
@@ -119,18 +128,20 @@ export class Flusher {
   /**
    * Sees to it that the next `rows` pushes of the caller, before anything else happens, find room.
    *
-   * @throws QueueFullError, FairShareError, IntakeClosedError
+   * @throws TooManyEventsError, QueueFullError, FairShareError, IntakeClosedError
    */
   requireRoom(rows: number, caller?: string): void {
     if (this.#state !== "running") {
       throw new IntakeClosedError();
     }
-    if (!this.#queue.hasRoomFor(rows)) {
-      throw this.#refusal(QueueFullError);
+    const fits = this.#queue.hasRoomFor(rows);
+    if (fits && (caller === undefined || this.#queue.allowsMany(rows, caller))) {
+      return;
     }
-    if (caller !== undefined && !this.#queue.allowsMany(rows, caller)) {
-      throw this.#refusal(FairShareError);
+    if (!this.#queue.couldHold(rows, caller)) {
+      throw new TooManyEventsError(rows);
     }
+    throw this.#refusal(fits ? FairShareError : QueueFullError);
   }
 
   /**

@@ -6,7 +6,7 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/go
 import { RejectionReason, type RejectionSchema } from "../../gen/stats/v1/stats_pb.js";
 import { type FieldViolation, InvalidEventError } from "../ingest/admission.js";
 import { BatchAbandonedError } from "../ingest/batch.js";
-import { FairShareError, IntakeClosedError, QueueFullError } from "../ingest/flusher.js";
+import { FairShareError, IntakeClosedError, QueueFullError, TooManyEventsError } from "../ingest/flusher.js";
 import { PROPERTY_DENIED, PropertyDeniedError } from "./permission.js";
 
 /** `domain` of google.rpc.ErrorInfo: who gives the reasons their meaning. */
@@ -35,6 +35,15 @@ export function toConnectError(error: unknown): ConnectError | undefined {
         retryInfo(error.retryAfterMs),
         errorInfo(error instanceof FairShareError ? "FAIR_SHARE" : "QUEUE_FULL"),
       ],
+    );
+  }
+  if (error instanceof TooManyEventsError) {
+    // No RetryInfo: the same call will never do.
+    return new ConnectError(
+      `${error.message}; nothing was recorded, send fewer`,
+      Code.ResourceExhausted,
+      undefined,
+      [errorInfo("TOO_MANY_EVENTS")],
     );
   }
   if (error instanceof IntakeClosedError) {

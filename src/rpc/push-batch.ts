@@ -113,7 +113,8 @@ class Intake {
   /**
    * Takes all events.
    *
-   * @throws InvalidEventError, PropertyDeniedError, QueueFullError, IntakeClosedError when it has taken none
+   * @throws InvalidEventError, PropertyDeniedError, TooManyEventsError, QueueFullError, IntakeClosedError when it has
+   *   taken none
    */
   takeAll(events: readonly EventInput[]): PushBatchAnswer {
     const admitted: AdmittedEvent[] = [];

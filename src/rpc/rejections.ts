@@ -1,6 +1,6 @@
 /** Counts the events that were refused, by reason, for those who watch the service; it refuses none. */
 import { InvalidEventError } from "../ingest/admission.js";
-import { FairShareError, IntakeClosedError, QueueFullError } from "../ingest/flusher.js";
+import { FairShareError, IntakeClosedError, QueueFullError, TooManyEventsError } from "../ingest/flusher.js";
 import { PropertyDeniedError } from "./permission.js";
 
 /**
@@ -22,7 +22,7 @@ export type RejectionReason =
 
 /** The reason that an error of the domain stands for; undefined for other errors. */
 export function rejectionReasonOf(error: unknown): RejectionReason | undefined {
-  if (error instanceof InvalidEventError) {
+  if (error instanceof InvalidEventError || error instanceof TooManyEventsError) {
     return "invalid";
   }
   if (error instanceof PropertyDeniedError) {

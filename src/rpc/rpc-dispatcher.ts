@@ -42,6 +42,7 @@ export interface RpcDispatcherDeps {
 
 /** What each protocol reads as "unavailable": try again. */
 const HTTP_SERVICE_UNAVAILABLE = 503;
+const HTTP_METHOD_NOT_ALLOWED = 405;
 
 /**
  * Makes the handler for the RPC port, the stock lane, out of connect's router. A method's path that is not known gets
@@ -112,7 +113,11 @@ const ONE_MESSAGE_KINDS: ReadonlySet<DescMethod["methodKind"]> = new Set(["unary
 /** Content types of protocols that put its length before each message. */
 const ENVELOPED_TYPES = /^application\/(?:grpc|connect\+)/;
 
-function pathOf(url: string): string {
+/** A target may be a whole URL, as for a proxy (RFC 9112, section 3.2.2). */
+const ORIGIN = /^https?:\/\/[^/?]+/i;
+
+function pathOf(target: string): string {
+  const url = target.replace(ORIGIN, "");
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
 }
@@ -125,6 +130,10 @@ async function answer(
 ): Promise<void> {
   try {
     const universalResponse = await blameCaller(await handler(request));
+    if (universalResponse.status === HTTP_METHOD_NOT_ALLOWED) {
+      // RFC 9110, section 15.5.6.
+      response.setHeader("allow", handler.allowedMethods.join(", "));
+    }
     await universalResponseToNodeResponse(universalResponse, response);
   } catch (error) {
     // The caller is gone, so nobody is left to tell; anything else is a bug worth a look.

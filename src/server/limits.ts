@@ -47,7 +47,7 @@ export interface RpcServerLimits {
    * that the client does not read. No new streams are taken beyond it. A multiple of 1,000,000. Default 10,000,000.
    */
   readonly sessionMemoryBytes: number;
-  /** Fields of one header over HTTP/2. Default 128. */
+  /** Fields of one header. HTTP/1.1 answers 431, HTTP/2 resets the stream. Default 128. */
   readonly maxHeaderFields: number;
   /** Entries of one SETTINGS frame; a longer one ends the session. Default 32. */
   readonly maxSettingsEntries: number;

@@ -213,8 +213,15 @@ export class RpcServer implements AsyncDisposable {
       // A client that leaves in mid-request is an error of the request, and since Node 26 one that must be heard.
       req.on("error", ignore);
       this.#http1.begin(req.socket, res);
-      answer(req, res);
+      if (req.rawHeaders.length > 2 * limits.maxHeaderFields) {
+        // What Node left out may be the proxy's word on the caller.
+        res.writeHead(HTTP_HEADER_TOO_LARGE, { connection: "close" }).end();
+      } else {
+        answer(req, res);
+      }
     });
+    // One more than is allowed: Node says nothing when it leaves out what is beyond this.
+    server.maxHeadersCount = limits.maxHeaderFields + 1;
     server.maxConnections = limits.maxConnections;
     // No clientError listener: without one Node answers 400, 408 or 431 by itself and ends the connection.
     return server;
@@ -249,6 +256,8 @@ export class RpcServer implements AsyncDisposable {
 }
 
 function ignore(): void {}
+
+const HTTP_HEADER_TOO_LARGE = 431;
 
 /** Node's HTTP/2 counts memory in these. */
 const BYTES_PER_MEGABYTE = 1_000_000;

@@ -30,6 +30,9 @@ export class TlsCertificatesError extends Error {
 /** How often the files are read: what replaces them seldom says so. In milliseconds. */
 const POLL_MS = 5_000;
 
+/** A certificate should have been replaced by this time before its end, in milliseconds: 7 days. */
+const RENEW_BEFORE_MS = 7 * 24 * 60 * 60 * 1_000;
+
 /** `new` → `watching` by start(); → `closed`, for good, by close(). load() comes before all of that. */
 export class TlsCertificates {
   readonly #deps: TlsCertificatesDeps;
@@ -123,8 +126,17 @@ export class TlsCertificates {
   #adopt(credentials: TlsCredentials): void {
     this.#current = credentials;
     this.#lastSeen = fingerprint(credentials);
-    const { subject, validTo } = new X509Certificate(credentials.cert);
-    this.#deps.logger.info({ subject, validTo }, "certificate loaded");
+    const { cert, ca } = credentials;
+    const { subject, validTo } = new X509Certificate(cert);
+    const clientCas = ca && certificateBlocks(ca).length;
+    const { clock, logger } = this.#deps;
+    logger.info({ subject, validTo, clientCas }, "certificate loaded");
+    const leftMs = Date.parse(validTo) - clock.now();
+    if (leftMs <= 0) {
+      logger.warn({ subject, validTo }, "the certificate has expired");
+    } else if (leftMs < RENEW_BEFORE_MS) {
+      logger.warn({ subject, validTo }, "the certificate expires within 7 days");
+    }
   }
 
   async #read(): Promise<TlsCredentials> {
@@ -134,9 +146,9 @@ export class TlsCertificates {
       readPem("TLS_KEY_FILE", keyFile),
       clientCaFile === undefined ? undefined : readPem("TLS_CLIENT_CA_FILE", clientCaFile),
     ]);
-    requireCertificate("TLS_CERT_FILE", certFile, cert);
+    requireCertificates("TLS_CERT_FILE", certFile, cert);
     if (ca !== undefined && clientCaFile !== undefined) {
-      requireCertificate("TLS_CLIENT_CA_FILE", clientCaFile, ca);
+      requireCertificates("TLS_CLIENT_CA_FILE", clientCaFile, ca);
     }
     try {
       createSecureContext({ cert, key });
@@ -156,15 +168,30 @@ async function readPem(setting: string, path: string): Promise<Buffer> {
   }
 }
 
-/** Node takes a file of CAs without any certificate, and then trusts nobody. */
-function requireCertificate(setting: string, path: string, pem: Buffer): void {
-  try {
-    new X509Certificate(pem);
-  } catch (cause) {
-    throw new TlsCertificatesError(`${setting}: ${path}: is no certificate in PEM: ${messageOf(cause)}`, {
-      cause,
-    });
+/**
+ * Each certificate in a file must be sound: Node takes the CAs before the first that is not and is silent about the rest,
+ * or, if there are none, trusts nobody.
+ */
+function requireCertificates(setting: string, path: string, pem: Buffer): void {
+  const blocks = certificateBlocks(pem);
+  // A file without any is tried as it is: the fault is OpenSSL's to name.
+  for (const [index, block] of (blocks.length === 0 ? [pem] : blocks).entries()) {
+    try {
+      new X509Certificate(block);
+    } catch (cause) {
+      const which = blocks.length > 1 ? `certificate ${index + 1} of ${blocks.length} ` : "";
+      const message = `${setting}: ${path}: ${which}is no certificate in PEM: ${messageOf(cause)}`;
+      throw new TlsCertificatesError(message, { cause });
+    }
   }
+}
+
+/** The parts of a file that begin a certificate, each up to where the next part of whatever kind begins. */
+function certificateBlocks(pem: Buffer): string[] {
+  return pem
+    .toString("latin1")
+    .split(/(?=^-----BEGIN )/m)
+    .filter((part) => /^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/.test(part));
 }
 
 function fingerprint({ cert, key, ca }: TlsCredentials): string {

@@ -95,9 +95,9 @@ test.each([
   expect(text).not.toMatch(/\bat .*\.[jt]s|node_modules/);
 });
 
-test("GET is not allowed", async () => {
+test("GET is not allowed, and the answer says what is", async () => {
   const response = await fetch(`${service.url}/stats.v1.StatsService/Push`);
-  expect(response.status).toBe(405);
+  expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
 });
 
 test("garbage on the port gets an HTTP error, not silence", async () => {

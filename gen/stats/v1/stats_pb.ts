@@ -424,7 +424,9 @@ export const StatsService: GenService<{
    *   RESOURCE_EXHAUSTED  the queue, or the caller's share of it, has room for
    *                       none of the events; google.rpc.RetryInfo says when
    *                       to try again. Nothing was recorded. Without a
-   *                       RetryInfo: the request is larger than 1 MiB.
+   *                       RetryInfo: the request is larger than 1 MiB or, with
+   *                       all_or_nothing, has more events than the queue ever
+   *                       has room for (TOO_MANY_EVENTS). Send fewer.
    *   UNAVAILABLE         the service is shutting down; google.rpc.RetryInfo
    *                       says when to try again. In ACK_MODE_QUEUED nothing
    *                       was recorded.

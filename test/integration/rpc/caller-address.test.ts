@@ -108,3 +108,22 @@ test("a header that comes in several lines is one list, in their order", async (
     expect(intake.addresses).toEqual(["198.51.100.9"]);
   }
 });
+
+test("fields without end in front of what the proxy says do not hide it: they are refused", async () => {
+  const { json } = pushesOf(EVENT);
+  const answerTo = async ({ lane, intake }: NotingPort, fields: number) => {
+    intake.addresses.length = 0;
+    const padding = Array.from({ length: fields }, (): [string, string] => ["a", ""]);
+    const headers = [...json.headers, ...padding, ["x-forwarded-for", "198.51.100.9"] as [string, string]];
+    const bytes = http1Bytes({ ...json, headers, version: "1.0", host: ["x"], framing: "length" });
+    return (await exchangeHttp1(lane.port, bytes, false)).trimStart().slice(0, "HTTP/1.1 200".length);
+  };
+  for (const port of ports) {
+    expect(await answerTo(port, 100)).toBe("HTTP/1.1 200");
+    expect(port.intake.addresses).toEqual(["198.51.100.9"]);
+    for (const fields of [200, 2_000]) {
+      expect(await answerTo(port, fields)).toBe("HTTP/1.1 431");
+      expect(port.intake.addresses).toEqual([]);
+    }
+  }
+});

@@ -45,6 +45,16 @@ function post(url: string, path: string, headers: IncomingHttpHeaders, body: str
   });
 }
 
+/** The status of the answer to a push with this very target. */
+function answerTo(url: string, target: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const call = request(url, { method: "POST", path: target, headers: JSON_TYPE }, (response) => {
+      response.on("end", () => resolve(response.statusCode)).resume();
+    });
+    call.on("error", reject).end(EVENT);
+  });
+}
+
 async function postHttp2(
   url: string,
   path: string,
@@ -88,5 +98,16 @@ describe.each([
     await post(url, PUSH, JSON_TYPE, "{}");
     await post(url, PUSH, { "content-type": "application/json; charset=UTF-8" }, EVENT);
     expect(unhandled).toEqual([]);
+  });
+
+  it("finds the method of a target that is a whole URL", async () => {
+    const { url, unhandled } = await open(hasFastLane);
+    for (const target of [`${url}${PUSH}`, `HTTP://elsewhere${PUSH}?x=http://y/z`]) {
+      expect(await answerTo(url, target)).toBe(200);
+    }
+    for (const target of [url, `ftp://elsewhere${PUSH}`, `http://${PUSH}`]) {
+      expect(await answerTo(url, target)).toBe(404);
+    }
+    expect(unhandled).toEqual(["unknown_method", "unknown_method", "unknown_method"]);
   });
 });

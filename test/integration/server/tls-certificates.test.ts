@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { FakeClock } from "../../support/fake-clock.js";
 import { makeGate } from "../../support/rpc-port.js";
 
 const POLL_MS = 5_000;
+const DAY_MS = 24 * 60 * 60 * 1_000;
 const KEPT = "the certificate could not be loaded again; the one loaded before stays in force";
 
 let first: Certificate;
@@ -21,7 +23,7 @@ beforeAll(async () => {
 class Watch implements AsyncDisposable {
   readonly clock = new FakeClock();
   readonly changes: TlsCredentials[] = [];
-  readonly log: { msg: string; reason?: string }[] = [];
+  readonly log: { level: number; msg: string; reason?: string }[] = [];
   readonly certificates: TlsCertificates;
   #heard = makeGate();
 
@@ -122,6 +124,55 @@ describe("TlsCertificates", () => {
       await expect(certificates.load()).rejects.toThrow(`${setting}: ${path}: cannot be read: ENOENT`);
     },
   );
+
+  it("takes all CAs of a file, and says how many they are", async () => {
+    await using files = await CertificateFiles.create(first);
+    await writeFile(files.caFile, `# ours\n${first.cert}\n# theirs\n${second.cert}`);
+    await using watch = new Watch(files.certFile, files.keyFile, files.caFile);
+    await watch.certificates.load();
+    expect(watch.log).toMatchObject([{ msg: "certificate loaded", clientCas: 2 }]);
+  });
+
+  it.each([
+    ["damaged", (cert: string) => cert.replace(/\n.{8}/, "\n!!!!!!!!")],
+    ["cut off", (cert: string) => cert.slice(0, -40)],
+  ])("changes nothing for a file of CAs of which one is %s", async (_how, damage) => {
+    await using files = await CertificateFiles.create(first, first);
+    await using watch = new Watch(files.certFile, files.keyFile, files.caFile);
+    await watch.certificates.load();
+    for (const cas of [
+      [first.cert, damage(second.cert)],
+      [damage(second.cert), first.cert],
+    ]) {
+      await writeFile(files.caFile, cas.join("\n"));
+      await watch.certificates.reload();
+      expect(watch.log.at(-1)).toMatchObject({
+        msg: KEPT,
+        reason: expect.stringMatching(
+          /^TLS_CLIENT_CA_FILE: .*certificate [12] of 2 is no certificate in PEM/,
+        ),
+      });
+    }
+    expect(watch.changes).toEqual([]);
+    expect(String(watch.certificates.current.ca)).toBe(first.cert);
+  });
+
+  it.each([
+    ["warns of a certificate that has expired", 0, ["the certificate has expired"]],
+    ["warns of a certificate that expires soon", 6 * DAY_MS, ["the certificate expires within 7 days"]],
+    ["does not warn of a certificate that is good for 7 days", 7 * DAY_MS, []],
+  ])("%s", async (_title, leftMs, warnings) => {
+    await using files = await CertificateFiles.create(first);
+    await using watch = new Watch(files.certFile, files.keyFile);
+    await watch.certificates.load();
+    await files.replace(second);
+    watch.clock.setNow(Date.parse(new X509Certificate(second.cert).validTo) - leftMs);
+    watch.log.length = 0;
+    await watch.certificates.reload();
+    expect(watch.changes).toHaveLength(1);
+    const warned = watch.log.filter(({ level }) => level === pino.levels.values.warn);
+    expect(warned.map(({ msg }) => msg)).toEqual(warnings);
+  });
 
   it("reads no more once it is closed", async () => {
     await using files = await CertificateFiles.create(first);

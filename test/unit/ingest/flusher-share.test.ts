@@ -1,4 +1,4 @@
-import { FairShareError, QueueFullError } from "../../../src/ingest/flusher.js";
+import { FairShareError, QueueFullError, TooManyEventsError } from "../../../src/ingest/flusher.js";
 import { eventOf, row, uuidv7At } from "../../support/encoded.js";
 import { FakeSink } from "../../support/fake-sink.js";
 import { FlusherRig } from "../../support/flusher-rig.js";
@@ -56,6 +56,27 @@ describe("a Flusher that callers share", () => {
     flood(() => flusher.push(EVENT, "noisy"));
     expect(() => flusher.requireRoom(1, "noisy")).toThrow(FairShareError);
     flusher.requireRoom(100, "quiet");
+  });
+
+  it("tells one that comes with more at once than its share ever is", () => {
+    const { flusher } = startFlusher();
+    let rows = 1;
+    const fits = (caller?: string) => {
+      try {
+        flusher.requireRoom(rows, caller);
+        return true;
+      } catch (error) {
+        expect(error).toBeInstanceOf(TooManyEventsError);
+        return false;
+      }
+    };
+    while (fits("noisy")) rows += 1;
+    expect(rows).toBeGreaterThan(ROWS);
+    expect(fits()).toBe(true);
+    rows -= 1;
+    flusher.push(EVENT, "noisy");
+    flood(() => flusher.push(EVENT, "noisy"));
+    expect(() => flusher.requireRoom(rows, "noisy")).toThrow(QueueFullError);
   });
 
   it("shares nothing where callers have no name", () => {

@@ -283,12 +283,19 @@ describe("Flusher.push", () => {
 
   it("finds room for as many events at once as it said that it has, or says that it has not", () => {
     const rig = FlusherRig.start({ flushMaxRows: 3, queueMaxBytes: 1_000 });
-    expect(() => rig.flusher.requireRoom(7)).toThrow(QueueFullError);
     rig.flusher.requireRoom(6);
     rig.pushMany(6);
     expect(() => rig.flusher.requireRoom(1)).toThrow(QueueFullError);
     rig.flusher.stopIntake();
     expect(() => rig.flusher.requireRoom(1)).toThrow(IntakeClosedError);
+  });
+
+  it("tells those who come with more events than it ever has room for, whether it is empty or full", () => {
+    const rig = FlusherRig.start({ flushMaxRows: 3, queueMaxBytes: 1_000 });
+    const refusal = "there is never room for 7 events at once";
+    expect(() => rig.flusher.requireRoom(7)).toThrow(refusal);
+    rig.pushMany(6);
+    expect(() => rig.flusher.requireRoom(7)).toThrow(refusal);
   });
 
   it("tells no one to come back before the next try during an outage", async () => {

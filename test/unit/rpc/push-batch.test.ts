@@ -17,7 +17,12 @@ import type { Caller } from "../../../src/auth/caller.js";
 import { Admission } from "../../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch, type BatchWaiter } from "../../../src/ingest/batch.js";
 import { EventIds } from "../../../src/ingest/event-id.js";
-import { FairShareError, IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
+import {
+  FairShareError,
+  IntakeClosedError,
+  QueueFullError,
+  TooManyEventsError,
+} from "../../../src/ingest/flusher.js";
 import { encodeInet } from "../../../src/postgres/inet.js";
 import { type BatchIntake, createPushBatchHandler } from "../../../src/rpc/push-batch.js";
 import { Rejections } from "../../../src/rpc/rejections.js";
@@ -31,6 +36,8 @@ const RETRY_AFTER_MS = 1500;
 /** Takes events, as many as there is room for, a few to a batch, and never writes them. */
 class FakeIntake implements BatchIntake {
   room = Number.POSITIVE_INFINITY;
+  /** More than these at once never fit. */
+  roomAtMost = Number.POSITIVE_INFINITY;
   batchRows = Number.POSITIVE_INFINITY;
   isClosed = false;
   /** What an event that there is no room for is refused with. */
@@ -51,6 +58,7 @@ class FakeIntake implements BatchIntake {
 
   requireRoom(rows: number): void {
     if (this.isClosed) throw new IntakeClosedError();
+    if (rows > this.roomAtMost) throw new TooManyEventsError(rows);
     if (this.taken.length + rows > this.room) throw new this.Refusal(RETRY_AFTER_MS);
   }
 
@@ -265,6 +273,19 @@ describe("PushBatch with all_or_nothing", () => {
     expect(retryDelayOf(error)).toBe(RETRY_AFTER_MS);
     expect(rig.intake.taken).toEqual([]);
     expect(rig.answer({ events: goods(2), allOrNothing: true }).accepted).toBe(2);
+  });
+
+  it("names no time to come back to those who bring more than there is ever room for", () => {
+    const rig = new Rig();
+    rig.intake.roomAtMost = 2;
+    const error = rig.error({ events: goods(3), allOrNothing: true });
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(error.rawMessage).toBe(
+      "there is never room for 3 events at once; nothing was recorded, send fewer",
+    );
+    expect(error.findDetails(RetryInfoSchema)).toEqual([]);
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "TOO_MANY_EVENTS" }]);
+    expect(rig.rejections.read()).toMatchObject({ invalid: 3, queue_full: 0 });
   });
 });
 
