@@ -53,6 +53,11 @@ export function spoolFileBytes(payloadBytes: number): number {
   return Math.ceil((SPOOL_HEADER_BYTES + payloadBytes) / BLOCK_BYTES) * BLOCK_BYTES;
 }
 
+/** The largest payload of a file that takes no more than `fileBytes`; 0 when not even a header fits. */
+export function spoolRoomBytes(fileBytes: number): number {
+  return Math.max(0, Math.floor(fileBytes / BLOCK_BYTES) * BLOCK_BYTES - SPOOL_HEADER_BYTES);
+}
+
 /** How many batches lie in a directory that no spool has opened; 0 when it cannot be looked into. */
 export async function countSpoolFiles(directory: string, fs: SpoolFs = nodeSpoolFs): Promise<number> {
   const names = await fs.names(directory).catch(() => []);

@@ -1,6 +1,6 @@
 /**
- * The spool: a directory with one file for each batch that PostgreSQL could not take; it writes, lists, reads and
- * removes them, and never speaks to PostgreSQL.
+ * The spool: a directory with a file for each batch that it was given, of those that PostgreSQL could not take; it
+ * writes, lists, reads and removes them, and never speaks to PostgreSQL.
  *
  * A file is written under a temporary name, fsynced, renamed, and then its directory is fsynced; only after that
  * is the batch stored. When any of these fails the caller keeps the batch, and both names are removed. If even
@@ -25,6 +25,7 @@ import {
   type SpoolEntry,
   spoolFileBytes,
   spoolFileName,
+  spoolRoomBytes,
   temporaryName,
 } from "./spool-recovery.js";
 
@@ -133,6 +134,11 @@ export class Spool {
   /** Upper bound of {@link Spool.bytes}; only what an earlier run left may exceed it. */
   get maxBytes(): number {
     return this.#maxBytes;
+  }
+
+  /** The largest batch that has room, in bytes. */
+  get freeBytes(): number {
+    return spoolRoomBytes(this.#maxBytes - this.#bytes);
   }
 
   /** Share of the bound in use, from 0 to 1, or more if an earlier run had a higher bound. */
