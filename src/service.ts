@@ -146,12 +146,13 @@ export class Service {
 
   /** All parts that the status is read from are there by now. */
   #showStatus(): void {
-    const { statusBoard, ledger, queue, spool, flusher, pool, clock } = this.#container.cradle;
+    const { statusBoard, ledger, queue, spool, flusher, spoolReplay, pool, clock } = this.#container.cradle;
     statusBoard.watch({
       ledger,
       queue,
       spool,
       flusher,
+      spoolReplay,
       readTables: (signal) => readTableState(pool, clock.now(), signal),
     });
   }
