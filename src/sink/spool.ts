@@ -20,6 +20,7 @@ import type { EncodedBatch } from "./sink.js";
 import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
 import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 import {
+  isOfTheFile,
   listSpool,
   SetAside,
   type SpoolEntry,
@@ -242,8 +243,8 @@ export class Spool {
       this.#readFailures = 0;
       return batch;
     } catch (error) {
-      // That says nothing about the file: it is worth any number of tries.
-      if (error instanceof DiskHangsError) {
+      // Else it is worth any number of tries.
+      if (!isOfTheFile(error)) {
         throw error;
       }
       this.#readFailures += 1;
