@@ -136,7 +136,7 @@ export class Delivery {
     this.#spoolRetryAt = 0;
   }
 
-  /** Ends the try in flight, if any; its batch is the oldest in the queue again. */
+  /** Ends the try in flight, if any; its batch is the oldest in the queue again. For the stop: no try follows. */
   abort(reason: string): void {
     this.#attempt?.controller.abort(new Error(reason));
   }
@@ -256,9 +256,16 @@ export class Delivery {
     this.#log.written(rows, outcome, durationMs);
   }
 
-  #fail({ batch, startedAt }: Attempt, fault: SinkError): void {
+  #fail({ batch, startedAt, controller }: Attempt, fault: SinkError): void {
     const { queue, clock, random } = this.#deps;
     queue.putBack(batch);
+    if (controller.signal.aborted) {
+      this.#deps.logger.info(
+        { rows: batch.rows, attempt: batch.attempts },
+        "flush ended by the stop; its batch goes where the rest goes",
+      );
+      return;
+    }
     this.#failures += 1;
     this.#log.failed();
     this.#observer.failed(fault.faultClass, clock.elapsed() - startedAt);
