@@ -95,35 +95,49 @@ interface Stray {
 async function gatherStrays(settings: SpoolSettings, logger: Logger): Promise<void> {
   const targets = foldersInUse(settings);
   const folders = (await foldersOnDisk(settings.spoolDir)).filter((folder) => !targets.includes(folder));
-  const listings = await Promise.all(folders.map(listStrays));
-  const batches = listings
-    .flatMap((listing) => listing.batches)
-    .sort((a, b) => a.name.localeCompare(b.name, "en"));
-  const setAside = listings.flatMap((listing) => listing.setAside);
-  if (batches.length + setAside.length === 0) {
-    return;
-  }
-  // A worker of a primary that was killed may still be at work in its folder; then this start has to fail.
   const locks = new Set<DirectoryLock>();
-  try {
-    for (const folder of [...folders, ...targets].filter((each) => each !== settings.spoolDir)) {
-      locks.add(await DirectoryLock.acquire(folder));
+  const lockAll = async (paths: readonly string[]) => {
+    // SPOOL_DIR itself is claimed already.
+    for (const path of paths.filter((each) => each !== settings.spoolDir)) {
+      locks.add(await DirectoryLock.acquire(path));
     }
-    await deal(batches, targets, nextBatchName);
-    await deal(setAside, [join(targets[0] as string, SET_ASIDE)], nextCopyName);
-    // New names first: a crash in between may leave a file under two names, never under none.
-    for (const folder of [settings.spoolDir, ...targets, ...folders]) {
-      await fs.syncDirectory(folder);
+  };
+  try {
+    // Before anything is listed: a worker of a primary that was killed may be at work in its folder, and put batches there
+    // when nobody looks any more. Then this start has to fail.
+    await lockAll(folders);
+    const listings = await Promise.all(folders.map(listStrays));
+    const batches = listings
+      .flatMap((listing) => listing.batches)
+      .sort((a, b) => a.name.localeCompare(b.name, "en"));
+    const setAside = listings.flatMap((listing) => listing.setAside);
+    if (batches.length + setAside.length > 0) {
+      await lockAll(targets);
+      await moveStrays(batches, setAside, [settings.spoolDir, ...targets, ...folders], targets);
+      logger.info(
+        { batches: batches.length, setAside: setAside.length },
+        "spool: took over what a run with another number of WORKERS had left",
+      );
     }
   } finally {
     for (const lock of locks) {
       await lock.close();
     }
   }
-  logger.info(
-    { batches: batches.length, setAside: setAside.length },
-    "spool: took over what a run with another number of WORKERS had left",
-  );
+}
+
+async function moveStrays(
+  batches: readonly Stray[],
+  setAside: readonly Stray[],
+  folders: readonly string[],
+  targets: readonly string[],
+): Promise<void> {
+  await deal(batches, targets, nextBatchName);
+  await deal(setAside, [join(targets[0] as string, SET_ASIDE)], nextCopyName);
+  // New names first: a crash in between may leave a file under two names, never under none.
+  for (const folder of folders) {
+    await fs.syncDirectory(folder);
+  }
 }
 
 async function listStrays(folder: string): Promise<{ batches: Stray[]; setAside: Stray[] }> {

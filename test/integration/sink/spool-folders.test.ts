@@ -113,6 +113,14 @@ describe("claimSpoolDir", () => {
     expect(await readdir(join(spoolDir, "worker-3"))).toContain(batch(1));
   });
 
+  it("is refused while a folder is still in use that nothing is in yet: what comes into it nobody would find", async () => {
+    await using lock = await DirectoryLock.acquire(join(spoolDir, "worker-3"));
+    await expect(gather(1)).rejects.toThrow(/^SPOOL_DIR: .*worker-3 is in use by another service/);
+    await put(`worker-3/${batch(1)}`);
+    await lock.close();
+    expect(await gather(1)).toEqual({ [`worker-3/${batch(1)}`]: batch(1) });
+  });
+
   it("is refused while another service has the directory, however many workers that has", async () => {
     const claim = await claimSpoolDir({ spoolDir, spoolMaxBytes: 1, workers: 2 }, logger);
     for (const workers of [1, 2, 3]) {
