@@ -159,9 +159,9 @@ export class Service {
 
   /** What an earlier run left is in the books before anything is written. */
   async #openSpool(): Promise<void> {
-    const { spool, ledger } = this.#container.cradle;
+    const { spool, ledger, clock } = this.#container.cradle;
     if (!this.#isWorker) {
-      const claim = await claimSpoolDir(this.#config, this.#logger);
+      const claim = await claimSpoolDir(this.#config, { clock, logger: this.#logger });
       await claim?.close();
     }
     if (spool !== undefined) {

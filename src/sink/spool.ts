@@ -15,7 +15,7 @@ import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import { DirectoryLock } from "../files/directory-lock.js";
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
-import { DiskDeadline, DiskHangsError } from "./disk-deadline.js";
+import { DiskDeadline, unlessHanging } from "./disk-deadline.js";
 import type { EncodedBatch } from "./sink.js";
 import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
 import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
@@ -351,11 +351,5 @@ export class Spool {
       // Best effort: those above may be closed to us, but then they are not new.
       await this.#fs.syncDirectory(path).catch(() => undefined);
     }
-  }
-}
-
-function unlessHanging(error: unknown): void {
-  if (!(error instanceof DiskHangsError)) {
-    throw error;
   }
 }
