@@ -148,7 +148,8 @@ const settings = z
     flushIntervalMs: wholeNumber(10, 60_000)
       .prefault("1000")
       .describe("Longest time that an event waits for its batch to be flushed, in milliseconds."),
-    flushMaxRows: wholeNumber(1, 100_000)
+    // Around a batch there is a kilobyte that QUEUE_MAX_BYTES does not count: little beside a hundred rows.
+    flushMaxRows: wholeNumber(100, 100_000)
       .prefault("10000")
       .describe("Rows at which a batch is flushed before its time."),
     queueMaxBytes: wholeNumber(1, 2 ** 36)

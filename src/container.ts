@@ -172,8 +172,8 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
       .disposer((spool) => spool?.close()),
     admission: asFunction(createAdmission).singleton(),
     readiness: asFunction(
-      ({ queue, spool, flusher, health, clock, logger }: Cradle) =>
-        new Readiness({ queue, spool, flusher, health, clock, logger }),
+      ({ queue, spool, flusher, spoolReplay, health, clock, logger }: Cradle) =>
+        new Readiness({ queue, spool, flusher, spoolReplay, health, clock, logger }),
     )
       .singleton()
       .disposer((readiness) => readiness.close()),

@@ -146,21 +146,22 @@ export class Service {
 
   /** All parts that the status is read from are there by now. */
   #showStatus(): void {
-    const { statusBoard, ledger, queue, spool, flusher, pool, clock } = this.#container.cradle;
+    const { statusBoard, ledger, queue, spool, flusher, spoolReplay, pool, clock } = this.#container.cradle;
     statusBoard.watch({
       ledger,
       queue,
       spool,
       flusher,
+      spoolReplay,
       readTables: (signal) => readTableState(pool, clock.now(), signal),
     });
   }
 
   /** What an earlier run left is in the books before anything is written. */
   async #openSpool(): Promise<void> {
-    const { spool, ledger } = this.#container.cradle;
+    const { spool, ledger, clock } = this.#container.cradle;
     if (!this.#isWorker) {
-      const claim = await claimSpoolDir(this.#config, this.#logger);
+      const claim = await claimSpoolDir(this.#config, { clock, logger: this.#logger });
       await claim?.close();
     }
     if (spool !== undefined) {

@@ -114,7 +114,8 @@ export class Primary {
 
   /** Held while the workers run: no other service, with however many workers, gets hold of a folder in it. */
   async #claimSpoolDir(): Promise<void> {
-    this.#spoolDir = await claimSpoolDir(this.#config, this.#logger);
+    const { clock } = this.#container.cradle;
+    this.#spoolDir = await claimSpoolDir(this.#config, { clock, logger: this.#logger });
   }
 
   async #startWorkers(): Promise<BoundAddress> {

@@ -48,7 +48,7 @@ export interface WorkerKeeperDeps {
 
 /** How a worker's life was. */
 export interface WorkerRecord {
-  /** It never died, and ended with status 0 if it ever was ready. */
+  /** It never died and, if it ever was ready, ended with status 0 and its books. */
   readonly isSound: boolean;
   /** Of each of its processes that stopped in order. */
   readonly books: readonly FinalBooks[];
@@ -87,6 +87,8 @@ export class WorkerKeeper {
   #cancelRestart: () => void = () => {};
   /** The process that is there can hear. */
   #hasLoaded = false;
+  /** The process that is there has handed in its books. */
+  #hasBooks = false;
   /** Why the process that is there could not start. */
   #startFault: string | undefined;
   #lastDeath = "";
@@ -182,6 +184,7 @@ export class WorkerKeeper {
     this.#state = "starting";
     this.#startFault = undefined;
     this.#hasLoaded = false;
+    this.#hasBooks = false;
     this.#heardAt = clock.elapsed();
     this.#process = fork({ onMessage: (message) => this.#hear(message), onEnd: (end) => this.#onEnd(end) });
   }
@@ -221,6 +224,7 @@ export class WorkerKeeper {
         break;
       case "books":
         this.#books.push(message.books);
+        this.#hasBooks = true;
         break;
     }
   }
@@ -273,7 +277,7 @@ export class WorkerKeeper {
     this.#dead = null;
     if (this.#state === "stopping") {
       // One that was not ready yet has promised nothing; a Ctrl-C may end it before it can ignore that.
-      this.#isSound &&= status === 0 || this.#readyAt === undefined;
+      this.#isSound &&= (status === 0 && this.#hasBooks) || this.#readyAt === undefined;
       this.#end();
       return;
     }

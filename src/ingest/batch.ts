@@ -144,3 +144,14 @@ export class Batch implements EncodedBatch {
     }
   }
 }
+
+/** Sealed batches, at least one, as one. Chunks may be many and tiny, each a write of its own: those of several are copied. */
+export function joinBatches(batches: readonly Batch[]): EncodedBatch {
+  const [first] = batches;
+  if (first !== undefined && batches.length === 1) {
+    return first;
+  }
+  const payload = Buffer.concat(batches.flatMap(({ chunks }) => chunks));
+  const rows = batches.reduce((sum, batch) => sum + batch.rows, 0);
+  return { rows, bytes: payload.length, chunks: [payload] };
+}

@@ -1,12 +1,12 @@
 /**
- * Sees batches to their end: tries them at the sink, one at a time, with backoff, and puts them on disk, one at a
+ * Sees batches to their end: tries them at the sink, one at a time, with backoff, and puts them on disk, one file at a
  * time beside that, while the sink cannot take them; it never seals a batch by age, and never loses one.
  */
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs } from "./backoff.js";
-import type { Batch } from "./batch.js";
+import { type Batch, joinBatches } from "./batch.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
 import { FlushLog } from "./flush-log.js";
@@ -15,6 +15,8 @@ import type { Ledger } from "./ledger.js";
 
 /** Where batches rest on disk while the sink cannot take them. */
 export interface BatchStore {
+  /** A batch with no more bytes than this has room. */
+  readonly freeBytes: number;
   /**
    * Puts a batch on stable storage; rejects when it could not, and then has kept nothing that counts. Must end within
    * some seconds, even if the disk hangs: at the deadline of the shutdown it is waited for.
@@ -34,7 +36,7 @@ export interface DeliveryDeps {
   readonly logger: Logger;
   /** Default: nobody watches. */
   readonly observer?: FlushObserver | undefined;
-  /** Called when a try has ended, or a batch's way to the spool, either way. */
+  /** Called when a try has ended, or the way of batches to the spool, either way. */
   readonly onEnd: () => void;
 }
 
@@ -50,20 +52,26 @@ const SLOW_ATTEMPT_MS = 2_000;
 /** Share of the queue's memory from which batches go to the spool during an outage. */
 const SPOOL_FULLNESS = 0.5;
 const SPOOL_RETRY_MS = 5_000;
+/**
+ * Batches that are together no larger than this share a file: one takes three waits for the disk, and where batches are
+ * small a stop could not save them all in time, each by itself. Rows as in a usual batch, for it is replayed as one.
+ */
+const SPOOL_FILE_ROWS = 10_000;
+const SPOOL_FILE_BYTES = 2 ** 20;
 /** Durable callers are gathered this long for one file during an outage: each takes a block of the disk. */
 const SPOOL_GATHER_MS = 10;
 const RETRY_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 30_000 };
 /** Someone has to repair the schema first; asking often only fills the log. */
 const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 1_000 };
 
-/** Delivers the batches of a queue. One try is in flight at a time, and beside it one batch on its way to the spool. */
+/** Delivers the batches of a queue. One try is in flight at a time, and beside it one file on its way to the spool. */
 export class Delivery {
   readonly #deps: DeliveryDeps;
   readonly #observer: FlushObserver;
   readonly #log: FlushLog;
   readonly #drainRate = new DrainRate();
   #attempt: Attempt | undefined;
-  /** A batch is on its way to the spool. It is the queue's still, and counts there. */
+  /** Batches are on their way to the spool. They are the queue's still, and count there. */
   #isStoring = false;
   #failures = 0;
   #lastFault: SinkError | undefined;
@@ -128,7 +136,7 @@ export class Delivery {
     this.#spoolRetryAt = 0;
   }
 
-  /** Ends the try in flight, if any; its batch is the oldest in the queue again. */
+  /** Ends the try in flight, if any; its batch is the oldest in the queue again. For the stop: no try follows. */
   abort(reason: string): void {
     this.#attempt?.controller.abort(new Error(reason));
   }
@@ -153,22 +161,24 @@ export class Delivery {
   }
 
   /**
-   * During an outage, starts to move the oldest batch that is not in flight to the spool, if memory runs short, a
-   * caller waits for durability, or `isDraining`; unless one is on its way, or it is too early.
+   * During an outage, starts to move the oldest batches that are not in flight to the spool, as many as share a file, if
+   * memory runs short, a caller waits for durability, or `isDraining`; unless some are on their way, or it is too early.
    */
   beginRelief(isDraining: boolean): void {
-    const batch = this.#needsRelief(isDraining) ? this.#takeOldest() : undefined;
-    if (batch !== undefined) {
+    const batches = this.#needsRelief(isDraining) ? this.#takeOldest() : [];
+    if (batches.length > 0) {
       this.#isStoring = true;
-      void this.#relieve(batch, isDraining);
+      void this.#relieve(batches, isDraining);
     }
   }
 
   /** At the very end, when {@link Delivery.isIdle}: puts each batch on disk, or abandons it. Its rows still count then. */
   async saveRest(): Promise<void> {
-    for (let batch = this.#takeOldest(); batch !== undefined; batch = this.#takeOldest()) {
-      if (!(await this.#store(batch))) {
-        batch.abandon();
+    for (let batches = this.#takeOldest(); batches.length > 0; batches = this.#takeOldest()) {
+      if (!(await this.#store(batches))) {
+        for (const batch of batches) {
+          batch.abandon();
+        }
       }
     }
   }
@@ -184,12 +194,25 @@ export class Delivery {
     return this.#attempt === undefined ? due : [...due, this.#attempt.startedAt + SLOW_ATTEMPT_MS];
   }
 
-  #takeOldest(): Batch | undefined {
-    const { queue } = this.#deps;
+  /** Takes as many of the oldest batches as share a file of the spool, and one in any case, if there is one. */
+  #takeOldest(): Batch[] {
+    const { queue, spool } = this.#deps;
     if (!queue.hasSealed) {
       queue.seal();
     }
-    return queue.take();
+    let rows = SPOOL_FILE_ROWS;
+    let bytes = Math.min(SPOOL_FILE_BYTES, spool?.freeBytes ?? 0);
+    const batches: Batch[] = [];
+    for (let next = queue.oldest; next !== undefined; next = queue.oldest) {
+      rows -= next.rows;
+      bytes -= next.bytes;
+      if (batches.length > 0 && (rows < 0 || bytes < 0)) {
+        break;
+      }
+      queue.take();
+      batches.push(next);
+    }
+    return batches;
   }
 
   /** Never rejects: a failed try ends in {@link Delivery.#fail}, a fault of ours in {@link Delivery.throwBug}. */
@@ -233,9 +256,16 @@ export class Delivery {
     this.#log.written(rows, outcome, durationMs);
   }
 
-  #fail({ batch, startedAt }: Attempt, fault: SinkError): void {
+  #fail({ batch, startedAt, controller }: Attempt, fault: SinkError): void {
     const { queue, clock, random } = this.#deps;
     queue.putBack(batch);
+    if (controller.signal.aborted) {
+      this.#deps.logger.info(
+        { rows: batch.rows, attempt: batch.attempts },
+        "flush ended by the stop; its batch goes where the rest goes",
+      );
+      return;
+    }
     this.#failures += 1;
     this.#log.failed();
     this.#observer.failed(fault.faultClass, clock.elapsed() - startedAt);
@@ -258,11 +288,13 @@ export class Delivery {
   }
 
   /** Never rejects: what the spool does not take is the oldest in the queue again. */
-  async #relieve(batch: Batch, isDraining: boolean): Promise<void> {
+  async #relieve(batches: readonly Batch[], isDraining: boolean): Promise<void> {
     try {
-      const isStored = await this.#store(batch);
+      const isStored = await this.#store(batches);
       if (!isStored) {
-        this.#deps.queue.putBack(batch);
+        for (const batch of batches.toReversed()) {
+          this.#deps.queue.putBack(batch);
+        }
       }
       this.#spoolRetryAt = this.#deps.clock.elapsed() + this.#spoolPauseMs(isStored, isDraining);
     } catch (reason) {
@@ -288,24 +320,24 @@ export class Delivery {
     return isDraining || this.#deps.queue.fullness >= SPOOL_FULLNESS ? 0 : SPOOL_GATHER_MS;
   }
 
-  /** True when the batch is in the spool, and out of the queue. */
-  async #store(batch: Batch): Promise<boolean> {
+  /** True when the batches are in the spool, in one file, and out of the queue; else none is. */
+  async #store(batches: readonly Batch[]): Promise<boolean> {
     const { spool, ledger, queue } = this.#deps;
     if (spool === undefined) {
       return false;
     }
+    const joined = joinBatches(batches);
+    const { rows } = joined;
     try {
-      await spool.store(batch);
+      await spool.store(joined);
     } catch (error) {
-      this.#deps.logger.error(
-        { err: error, rows: batch.rows },
-        "spool: cannot write; the batch stays in memory",
-      );
+      this.#deps.logger.error({ err: error, rows }, "spool: cannot write; the batch stays in memory");
       return false;
     }
-    const { rows } = batch;
     ledger.spool(rows);
-    this.#end(batch);
+    for (const batch of batches) {
+      this.#end(batch);
+    }
     this.#log.spooled(rows, queue.rows);
     return true;
   }

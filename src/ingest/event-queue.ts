@@ -98,6 +98,11 @@ export class EventQueue {
     return this.#sealed.length > 0;
   }
 
+  /** The sealed batch that {@link EventQueue.take} would hand out. */
+  get oldest(): Batch | undefined {
+    return this.#sealed[0];
+  }
+
   /** The batch that takes the next event; has no rows when nothing came since the last seal. */
   get open(): Batch {
     return this.#open;

@@ -35,6 +35,8 @@ export interface ReadinessDeps {
   /** undefined: there is only memory. */
   readonly spool: BoundedOnDisk | undefined;
   readonly flusher: SinkFaults;
+  /** undefined: there is no spool. Where nothing new comes it alone finds out what the schema lacks. */
+  readonly spoolReplay: SinkFaults | undefined;
   readonly health: ReadinessListener;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -104,7 +106,10 @@ export class Readiness {
     if (this.#isFull) {
       return "the room for events is nearly used up";
     }
-    const fault = this.#deps.flusher.sinkFault();
-    return fault?.faultClass === "schema" ? `the database needs a repair: ${fault.message}` : undefined;
+    const { flusher, spoolReplay } = this.#deps;
+    const fault = [flusher.sinkFault(), spoolReplay?.sinkFault()].find(
+      (each) => each?.faultClass === "schema",
+    );
+    return fault && `the database needs a repair: ${fault.message}`;
   }
 }

@@ -76,6 +76,8 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
   #tried: B | undefined;
   #attempts = 0;
   #failures = 0;
+  /** What the last try failed with; undefined when it did not. */
+  #sinkFault: SinkError | undefined;
   #retryAt = 0;
   #hasLiveFault = false;
   #crashes = 0;
@@ -92,6 +94,11 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
   /** Why the replay is not working; undefined when it is. A fault of the sink is not one of the replay. */
   fault(): string | undefined {
     return this.#loopFault;
+  }
+
+  /** Why what is in the spool is not replayed; undefined when the last batch was, or none has been tried. */
+  sinkFault(): SinkError | undefined {
+    return this.#sinkFault;
   }
 
   /** Starts to replay in the background. */
@@ -192,6 +199,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     this.#observer.written(encoded, outcome, clock.elapsed() - startedAt);
     await spool.remove(batch);
     this.#failures = 0;
+    this.#sinkFault = undefined;
     this.#retryAt = 0;
     this.#deps.liveTraffic.sinkWorks();
     this.#replayed.files += 1;
@@ -208,6 +216,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
       if (encoded === undefined) {
         ledger.spooled -= batch.rows;
         ledger.setAside += batch.rows;
+        this.#sinkFault = undefined;
       }
       return encoded;
     } catch (error) {
@@ -222,6 +231,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     }
     const { clock, random, logger } = this.#deps;
     this.#failures += 1;
+    this.#sinkFault = fault;
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
     const retryInMs = backoffMs(this.#failures, backoff, random);
     this.#retryAt = clock.elapsed() + retryInMs;

@@ -15,6 +15,13 @@ export class DiskHangsError extends Error {
   }
 }
 
+/** Throws any error but this one. */
+export function unlessHanging(error: unknown): void {
+  if (!(error instanceof DiskHangsError)) {
+    throw error;
+  }
+}
+
 /**
  * Longer than a sound disk takes under load; short enough that a stop can wait for it, past its own deadline, and
  * still end before the watchdog ends it.
@@ -42,17 +49,17 @@ export class DiskDeadline {
   }
 
   /**
-   * What `work` gives, if it comes in time.
+   * What `work` gives, if it comes in time: within ten seconds, or `timeoutMs`.
    *
    * @throws DiskHangsError, or what `work` rejects with
    */
-  run<T>(work: () => Promise<T>): Promise<T> {
+  run<T>(work: () => Promise<T>, timeoutMs = DISK_TIMEOUT_MS): Promise<T> {
     if (this.hangs) {
       return Promise.reject(new DiskHangsError());
     }
     return new Promise((resolve, reject) => {
       let isLate = false;
-      const cancel = this.#clock.schedule(DISK_TIMEOUT_MS, () => {
+      const cancel = this.#clock.schedule(timeoutMs, () => {
         isLate = true;
         this.#giveUp();
         reject(new DiskHangsError());

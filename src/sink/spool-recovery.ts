@@ -2,9 +2,8 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { messageOf } from "../error-message.js";
-import { DiskHangsError } from "./disk-deadline.js";
 import { checkSpoolFileLength, decodeSpoolHeader, SPOOL_HEADER_BYTES, SpoolFileError } from "./spool-file.js";
-import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
+import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 
 /** A batch in the spool. */
 export interface SpoolEntry {
@@ -33,6 +32,14 @@ const TEMPORARY_SUFFIX = ".tmp";
 /** File systems allot whole blocks; counted by its length alone, a batch of one row would be 30 times too small. */
 const BLOCK_BYTES = 4096;
 
+/** What the system says of a file itself. Any other error, as that too many files are open, may pass. */
+const OF_THE_FILE = new Set<string | undefined>(["ENOENT", "EIO", "EACCES", "EPERM"]);
+
+/** Whether an error of reading a file says that something is wrong with the file. */
+export function isOfTheFile(error: unknown): boolean {
+  return error instanceof SpoolFileError || OF_THE_FILE.has(fsErrorCode(error));
+}
+
 /** The name of a batch's file; names sort as their numbers do. */
 export function spoolFileName(number: number): string {
   return `${String(number).padStart(16, "0")}.batch`;
@@ -53,13 +60,22 @@ export function spoolFileBytes(payloadBytes: number): number {
   return Math.ceil((SPOOL_HEADER_BYTES + payloadBytes) / BLOCK_BYTES) * BLOCK_BYTES;
 }
 
+/** The largest payload of a file that takes no more than `fileBytes`; 0 when not even a header fits. */
+export function spoolRoomBytes(fileBytes: number): number {
+  return Math.max(0, Math.floor(fileBytes / BLOCK_BYTES) * BLOCK_BYTES - SPOOL_HEADER_BYTES);
+}
+
 /** How many batches lie in a directory that no spool has opened; 0 when it cannot be looked into. */
 export async function countSpoolFiles(directory: string, fs: SpoolFs = nodeSpoolFs): Promise<number> {
   const names = await fs.names(directory).catch(() => []);
   return names.filter((name) => NAME_PATTERN.test(name)).length;
 }
 
-/** Removes what unfinished writes left, lists the batches, and sets aside all else but hidden files. */
+/**
+ * Removes what unfinished writes left, lists the batches, and sets aside all else but hidden files.
+ *
+ * @throws DiskHangsError, or the file system's error, if it may be another next time
+ */
 export async function listSpool(directory: string, fs: SpoolFs, setAside: SetAside): Promise<SpoolListing> {
   const entries: SpoolEntry[] = [];
   let lastNumber = 0;
@@ -77,7 +93,7 @@ export async function listSpool(directory: string, fs: SpoolFs, setAside: SetAsi
     try {
       entries.push(await inspect(directory, name, fs));
     } catch (error) {
-      if (error instanceof DiskHangsError) {
+      if (!isOfTheFile(error)) {
         throw error;
       }
       const rows = error instanceof SpoolFileError ? error.rows : undefined;

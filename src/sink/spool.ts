@@ -1,6 +1,6 @@
 /**
- * The spool: a directory with one file for each batch that PostgreSQL could not take; it writes, lists, reads and
- * removes them, and never speaks to PostgreSQL.
+ * The spool: a directory with a file for each batch that it was given, of those that PostgreSQL could not take; it
+ * writes, lists, reads and removes them, and never speaks to PostgreSQL.
  *
  * A file is written under a temporary name, fsynced, renamed, and then its directory is fsynced; only after that
  * is the batch stored. When any of these fails the caller keeps the batch, and both names are removed. If even
@@ -15,16 +15,18 @@ import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import { DirectoryLock } from "../files/directory-lock.js";
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
-import { DiskDeadline, DiskHangsError } from "./disk-deadline.js";
+import { DiskDeadline, unlessHanging } from "./disk-deadline.js";
 import type { EncodedBatch } from "./sink.js";
 import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
 import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 import {
+  isOfTheFile,
   listSpool,
   SetAside,
   type SpoolEntry,
   spoolFileBytes,
   spoolFileName,
+  spoolRoomBytes,
   temporaryName,
 } from "./spool-recovery.js";
 
@@ -135,6 +137,11 @@ export class Spool {
     return this.#maxBytes;
   }
 
+  /** The largest batch that has room, in bytes. */
+  get freeBytes(): number {
+    return spoolRoomBytes(this.#maxBytes - this.#bytes);
+  }
+
   /** Share of the bound in use, from 0 to 1, or more if an earlier run had a higher bound. */
   get fullness(): number {
     return this.#bytes / this.#maxBytes;
@@ -236,8 +243,8 @@ export class Spool {
       this.#readFailures = 0;
       return batch;
     } catch (error) {
-      // That says nothing about the file: it is worth any number of tries.
-      if (error instanceof DiskHangsError) {
+      // Else it is worth any number of tries.
+      if (!isOfTheFile(error)) {
         throw error;
       }
       this.#readFailures += 1;
@@ -344,11 +351,5 @@ export class Spool {
       // Best effort: those above may be closed to us, but then they are not new.
       await this.#fs.syncDirectory(path).catch(() => undefined);
     }
-  }
-}
-
-function unlessHanging(error: unknown): void {
-  if (!(error instanceof DiskHangsError)) {
-    throw error;
   }
 }

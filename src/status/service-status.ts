@@ -21,7 +21,7 @@ export interface SpoolStatus extends RoomStatus {
 export interface FlushStatus {
   /** ISO 8601; null: nothing has been written since the start. */
   readonly lastSuccessAt: string | null;
-  /** While batches fail: what the last one failed with. */
+  /** While batches fail, of the queue or of the spool: what the last one failed with. */
   readonly fault: { readonly faultClass: string; readonly message: string } | null;
 }
 

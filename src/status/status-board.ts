@@ -12,16 +12,20 @@ import type {
   Verdict,
 } from "./service-status.js";
 
+interface SinkFaults {
+  sinkFault(): { readonly faultClass: string; readonly message: string } | undefined;
+}
+
 /** The parts that have something to tell. */
 export interface StatusParts {
   readonly ledger: { read(): LedgerEntry };
   readonly queue: RoomStatus;
   readonly spool: SpoolStatus | undefined;
-  readonly flusher: {
+  readonly flusher: SinkFaults & {
     /** Unix milliseconds. */
     lastFlushAt(): number | undefined;
-    sinkFault(): { readonly faultClass: string; readonly message: string } | undefined;
   };
+  readonly spoolReplay: SinkFaults | undefined;
   /** Rejects when the database does not say; at once when `signal` aborts. */
   readonly readTables: (signal: AbortSignal) => Promise<TableState>;
 }
@@ -77,7 +81,7 @@ export class StatusBoard {
       events: parts?.ledger.read() ?? NO_EVENTS,
       queue: roomOf(parts?.queue),
       spool: spoolOf(parts?.spool),
-      flush: flushOf(parts?.flusher),
+      flush: flushOf(parts),
       database,
     };
   }
@@ -116,11 +120,22 @@ function spoolOf(spool: SpoolStatus | undefined): SpoolStatus | null {
   return { ...roomOf(spool), files, setAsideFiles, isWritable };
 }
 
-function flushOf(flusher: StatusParts["flusher"] | undefined): FlushStatus {
-  const at = flusher?.lastFlushAt();
-  const fault = flusher?.sinkFault();
+function flushOf(parts: StatusParts | undefined): FlushStatus {
+  const at = parts?.flusher.lastFlushAt();
   return {
     lastSuccessAt: at === undefined ? null : new Date(at).toISOString(),
-    fault: fault === undefined ? null : { faultClass: fault.faultClass, message: fault.message },
+    fault: parts === undefined ? null : faultOf(parts),
   };
+}
+
+/** Of what is new before that of the spool: mostly they are the same. */
+function faultOf({ flusher, spoolReplay }: StatusParts): FlushStatus["fault"] {
+  const fault = flusher.sinkFault();
+  if (fault !== undefined) {
+    return { faultClass: fault.faultClass, message: fault.message };
+  }
+  const ofSpool = spoolReplay?.sinkFault();
+  return ofSpool === undefined
+    ? null
+    : { faultClass: ofSpool.faultClass, message: `the spool cannot be replayed: ${ofSpool.message}` };
 }

@@ -46,7 +46,7 @@ function settings(): Record<string, string> {
     DATABASE_URL: postgres.url,
     SPOOL_DIR: join(directory, "spool"),
     FLUSH_INTERVAL_MS: "20",
-    FLUSH_MAX_ROWS: "50",
+    FLUSH_MAX_ROWS: "100",
   };
 }
 

@@ -103,6 +103,9 @@ export class FakeSink implements Sink {
 
 /** A spool in memory. */
 export class FakeSpool implements BatchStore {
+  freeBytes = Number.POSITIVE_INFINITY;
+  /** Rows in each file, in order. */
+  readonly files: number[] = [];
   isBroken = false;
   /** Batches that were given to it while it hung. */
   readonly held: EncodedBatch[] = [];
@@ -138,6 +141,7 @@ export class FakeSpool implements BatchStore {
     if (this.isBroken || this.#failures-- > 0) {
       throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
     }
+    this.files.push(batch.rows);
     this.stored.push(...decodeTuples(Buffer.concat(batch.chunks)));
   }
 }

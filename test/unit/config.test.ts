@@ -93,7 +93,7 @@ describe("loadConfig", () => {
     ["ADMIN_PORT", "0", "65535"],
     ["EMBEDDED_POSTGRES_PORT", "1", "65535"],
     ["FLUSH_INTERVAL_MS", "10", "60000"],
-    ["FLUSH_MAX_ROWS", "1", "100000"],
+    ["FLUSH_MAX_ROWS", "100", "100000"],
     ["REQUEST_MAX_BYTES", "1024", "16777216"],
     ["REQUEST_TIMEOUT_MS", "10000", "3600000"],
     ["KEEP_ALIVE_TIMEOUT_MS", "1000", "3600000"],
@@ -122,7 +122,7 @@ describe("loadConfig", () => {
   });
 
   it("asks for a queue that has room for a batch in flight and one that fills", () => {
-    for (const rows of [1, 500, 100_000]) {
+    for (const rows of [100, 500, 100_000]) {
       const minimum = queueMinBytes(rows);
       const settings = (bytes: number) => ({ FLUSH_MAX_ROWS: `${rows}`, QUEUE_MAX_BYTES: `${bytes}` });
       expect(faultsOf(settings(minimum))).toEqual([]);
@@ -281,7 +281,7 @@ describe("settingDocs", () => {
       ]);
     }
     expect(settingDocs.find(({ name }) => name === "FLUSH_MAX_ROWS")).toMatchObject({
-      format: "whole number, 1 to 100000",
+      format: "whole number, 100 to 100000",
       group: "Queue and flush",
     });
   });

@@ -1,12 +1,16 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { pino } from "pino";
 import { DirectoryLock } from "../../../src/files/directory-lock.js";
 import { SpoolOpenError } from "../../../src/sink/spool.js";
 import { claimSpoolDir } from "../../../src/sink/spool-folders.js";
+import { FakeClock } from "../../support/fake-clock.js";
+import { FaultySpoolFs } from "../../support/faulty-spool-fs.js";
 
 const logger = pino({ level: "silent" });
+const clock = new FakeClock();
 
 let spoolDir: string;
 
@@ -30,7 +34,7 @@ function batch(number: number): string {
 
 /** What the next run with so many workers finds: path by content, locks aside. */
 async function gather(workers: number): Promise<Record<string, string>> {
-  const claim = await claimSpoolDir({ spoolDir, spoolMaxBytes: 1, workers }, logger);
+  const claim = await claimSpoolDir({ spoolDir, spoolMaxBytes: 1, workers }, { clock, logger });
   await claim?.close();
   return await filesByContent();
 }
@@ -113,8 +117,16 @@ describe("claimSpoolDir", () => {
     expect(await readdir(join(spoolDir, "worker-3"))).toContain(batch(1));
   });
 
+  it("is refused while a folder is still in use that nothing is in yet: what comes into it nobody would find", async () => {
+    await using lock = await DirectoryLock.acquire(join(spoolDir, "worker-3"));
+    await expect(gather(1)).rejects.toThrow(/^SPOOL_DIR: .*worker-3 is in use by another service/);
+    await put(`worker-3/${batch(1)}`);
+    await lock.close();
+    expect(await gather(1)).toEqual({ [`worker-3/${batch(1)}`]: batch(1) });
+  });
+
   it("is refused while another service has the directory, however many workers that has", async () => {
-    const claim = await claimSpoolDir({ spoolDir, spoolMaxBytes: 1, workers: 2 }, logger);
+    const claim = await claimSpoolDir({ spoolDir, spoolMaxBytes: 1, workers: 2 }, { clock, logger });
     for (const workers of [1, 2, 3]) {
       await expect(gather(workers)).rejects.toBeInstanceOf(SpoolOpenError);
     }
@@ -124,7 +136,32 @@ describe("claimSpoolDir", () => {
 
   it("claims and moves nothing when there is to be no spool", async () => {
     await put(`worker-3/${batch(1)}`);
-    expect(await claimSpoolDir({ spoolDir, spoolMaxBytes: 0, workers: 1 }, logger)).toBeUndefined();
+    expect(
+      await claimSpoolDir({ spoolDir, spoolMaxBytes: 0, workers: 1 }, { clock, logger }),
+    ).toBeUndefined();
     expect(await filesByContent()).toEqual({ [`worker-3/${batch(1)}`]: join("worker-3", batch(1)) });
+  });
+
+  it("gives up on a disk that hangs while what an earlier run left is listed", async () => {
+    await put(`worker-3/${batch(1)}`);
+    const fs = new FaultySpoolFs();
+    const answer = fs.hang("names");
+    const settings = { spoolDir, spoolMaxBytes: 1, workers: 1 };
+    const claimed = claimSpoolDir(settings, { clock, logger, fs }).catch((error: unknown) => error);
+    while (!fs.calls.includes("names worker-3")) {
+      await setImmediate();
+    }
+    await clock.advance(10_000);
+    expect(await claimed).toEqual(new SpoolOpenError(new Error("the spool's disk does not answer")));
+    answer();
+  });
+
+  it("is given up within two seconds when the disk hangs", async () => {
+    const lock = async () => ({ close: () => new Promise<never>(() => undefined) });
+    const settings = { spoolDir, spoolMaxBytes: 1, workers: 1 };
+    const claim = await claimSpoolDir(settings, { clock, logger, lock });
+    const closed = claim?.close();
+    await clock.advance(2_000);
+    await closed;
   });
 });

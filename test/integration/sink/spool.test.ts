@@ -246,6 +246,29 @@ describe("the directory", () => {
     await openSpool();
   });
 
+  it.each(["EMFILE", "ENOMEM"])(
+    "keeps its files when they cannot be read for %s: the start fails",
+    async (code) => {
+      await using first = await openSpool();
+      await first.store(batchOf(1));
+      await first.close();
+      fs.failing.read = code;
+      await expect(makeSpool().open()).rejects.toThrow(`SPOOL_DIR: ${code}`);
+      expect(await batchFiles()).toHaveLength(1);
+      delete fs.failing.read;
+      expect(await makeSpool().open()).toEqual({ rows: 1, setAsideRows: 0 });
+    },
+  );
+
+  it("has a file set aside that the disk has lost, and the others are replayed", async () => {
+    await using first = await openSpool();
+    await first.store(batchOf(1));
+    await first.close();
+    fs.failing.read = "EIO";
+    await makeSpool().open();
+    expect(await filesIn(join(directory, "set-aside"))).toHaveLength(1);
+  });
+
   it("close() is safe before open()", async () => {
     await makeSpool().close();
   });
@@ -330,6 +353,18 @@ describe("a disk that fails", () => {
     delete fs.failing.read;
     expect(await drain(spool)).toEqual([2]);
     expect(await filesIn(join(directory, "set-aside"))).toEqual([entry.name]);
+  });
+
+  it("that cannot read a file for a reason that is not the file's is asked any number of times", async () => {
+    const spool = await openSpool();
+    await spool.store(batchOf(1));
+    const entry = spool.oldest() as SpoolEntry;
+    fs.failing.read = "EMFILE";
+    for (let attempt = 1; attempt <= 20; attempt++) {
+      await expect(spool.read(entry)).rejects.toThrow("EMFILE");
+    }
+    delete fs.failing.read;
+    expect(await drain(spool)).toEqual([1]);
   });
 });
 

@@ -286,6 +286,14 @@ describe("stop", () => {
     expect(await stopped).toEqual({ isSound: false, books: [] });
   });
 
+  it("is not sound when a worker that took events hands in no books, or none that can be read", async () => {
+    await startReady();
+    const stopped = keeper.stop();
+    latest().saysWhatIsNotOurs({ kind: "books", books: { ...BOOKS, queued: -1 } });
+    latest().ends(0);
+    expect(await stopped).toEqual({ isSound: false, books: [] });
+  });
+
   it("is safe before the start", async () => {
     expect(await keeper.stop()).toEqual({ isSound: true, books: [] });
     expect(forked).toEqual([]);

@@ -69,6 +69,7 @@ describe("the log of flushes", () => {
     const spool = new FakeSpool();
     const sink = new FakeSink("transient");
     // Room for 100 events, of which half stay in memory.
+    spool.freeBytes = 1; // Then batches share no file.
     const rig = FlusherRig.start({ flushMaxRows: 1, queueMaxBytes: 100 * 118, sink, spool });
     rig.pushMany(70);
     await rig.advance(10_000);

@@ -1,5 +1,5 @@
 import { BatchAbandonedError } from "../../../src/ingest/batch.js";
-import { FakeSink } from "../../support/fake-sink.js";
+import { FakeSink, FakeSpool } from "../../support/fake-sink.js";
 import { FlusherRig, watch } from "../../support/flusher-rig.js";
 
 describe("Flusher.close", () => {
@@ -136,6 +136,20 @@ describe("Flusher.close, at the deadline", () => {
     expect(queued).toEqual({ state: "rejected", error: expect.any(BatchAbandonedError) });
     expect(rig.log.at(-1)).toMatchObject({ msg: "flusher: done, but events could be put nowhere", rows: 7 });
     expect(rig.clock.pendingTimers).toBe(0);
+  });
+
+  it("does not call the end of the try in flight a failure: it is the stop's own doing", async () => {
+    const sink = new FakeSink("hold");
+    const rig = FlusherRig.start({ shutdownTimeoutMs: 25_000, sink, spool: new FakeSpool() });
+    rig.pushMany(3);
+    await rig.settle();
+    const closed = watch(rig.flusher.close());
+    await rig.advance(25_000);
+    expect(closed.state).toBe("resolved");
+    expect([...rig.logged("warn"), ...rig.logged("error")]).toEqual([]);
+    expect(rig.logged("info")).toContain("flush ended by the stop; its batch goes where the rest goes");
+    expect(rig.ledger.spooled).toBe(3);
+    expect(rig.flusher.sinkFault()).toBeUndefined();
   });
 
   it("gives up on a sink that fails, and on a backoff that would end later", async () => {

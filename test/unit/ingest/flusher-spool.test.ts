@@ -30,6 +30,7 @@ describe("Flusher with a spool", () => {
 
   it("spools the oldest batches during an outage, until the memory is less than half full", async () => {
     const spool = new FakeSpool();
+    spool.freeBytes = 1; // Then batches share no file.
     const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("transient"), spool });
     rig.pushMany(70);
     await rig.advance(1000);
@@ -41,8 +42,56 @@ describe("Flusher with a spool", () => {
     expect(rig.sink.inserted).toEqual(rig.accepted.slice(21));
   });
 
+  it("puts small batches into one file in an outage, up to what a usual batch has", async () => {
+    const spool = new FakeSpool();
+    const options = { flushMaxRows: 100, queueMaxBytes: 2 * 12_000 * 118, flushIntervalMs: 60_000 };
+    const rig = FlusherRig.start({ ...options, sink: new FakeSink("hold"), spool });
+    rig.pushMany(12_100);
+    await rig.advance(2_000);
+    expect(spool.files[0]).toBe(10_000);
+    expect(spool.stored).toEqual(rig.accepted.slice(100, 100 + spool.stored.length));
+  });
+
+  it("puts the small batches that are left at the deadline into few files, whose callers are all told", async () => {
+    const spool = new FakeSpool();
+    const options = { flushMaxRows: 1, shutdownTimeoutMs: 1_000, flushIntervalMs: 60_000 };
+    const rig = FlusherRig.start({ ...options, sink: new FakeSink("hold"), spool });
+    rig.pushMany(100);
+    const durable = watch(rig.pushDurably());
+    const closed = watch(rig.flusher.close());
+    await rig.advance(1_000);
+    expect([closed.state, durable.state]).toEqual(["resolved", "resolved"]);
+    expect(spool.files).toEqual([101]);
+    expect(spool.stored).toEqual(rig.accepted);
+  });
+
+  it("joins no more batches than the spool has room for", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ flushMaxRows: 1, sink: new FakeSink("transient"), spool });
+    const batch = rig.push();
+    rig.pushMany(9);
+    spool.freeBytes = 4 * batch.bytes;
+    rig.flusher.stopIntake();
+    await rig.settle();
+    expect(spool.files).toEqual([4, 4, 2]);
+    expect(spool.stored).toEqual(rig.accepted);
+  });
+
+  it("keeps the order of batches that were to share a file when the spool takes none of them", async () => {
+    const spool = new FakeSpool();
+    const rig = FlusherRig.start({ flushMaxRows: 1, sink: new FakeSink("transient"), spool });
+    rig.pushMany(10);
+    spool.isBroken = true;
+    rig.flusher.stopIntake();
+    await rig.settle();
+    rig.sink.mode = "accept";
+    await rig.advance(1_000);
+    expect(rig.sink.inserted).toEqual(rig.accepted);
+  });
+
   it("takes a flush that lasts two seconds for an outage, and leaves its batch alone", async () => {
     const spool = new FakeSpool();
+    spool.freeBytes = 1; // Then batches share no file.
     const rig = FlusherRig.start({ ...SMALL, flushIntervalMs: 60_000, sink: new FakeSink("hold"), spool });
     rig.pushMany(70);
     await rig.advance(1999);
@@ -148,6 +197,7 @@ describe("Flusher with a spool that cannot be written", () => {
   it("keeps the batch in memory, tries the spool again every five seconds, and says so at error", async () => {
     const spool = new FakeSpool();
     spool.isBroken = true;
+    spool.freeBytes = 1; // Then batches share no file.
     const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("transient"), spool });
     rig.pushMany(70);
     await rig.advance(12_000);

@@ -8,13 +8,16 @@ let health: Health;
 const queue = { bytes: 0, maxBytes: 100 };
 const spool = { bytes: 0, maxBytes: 900, isWritable: true };
 let fault: { faultClass: string; message: string } | undefined;
+let spoolFault: typeof fault;
 const flusher = { sinkFault: () => fault };
+const spoolReplay = { sinkFault: () => spoolFault };
 
 beforeEach(() => {
   clock = new FakeClock();
   health = new Health();
   queue.bytes = 0;
   fault = undefined;
+  spoolFault = undefined;
   Object.assign(spool, { bytes: 0, isWritable: true });
 });
 
@@ -24,6 +27,7 @@ function makeReadiness(options: { withSpool: boolean }): Readiness {
     queue,
     spool: options.withSpool ? spool : undefined,
     flusher,
+    spoolReplay: options.withSpool ? spoolReplay : undefined,
     health,
     clock,
     logger,
@@ -46,6 +50,19 @@ describe("Readiness", () => {
     expect(await isReady()).toBe(false);
     expect(health.readiness()).toMatchObject({ reason: expect.stringContaining('relation "incoming"') });
     fault = undefined;
+    expect(await isReady()).toBe(true);
+    readiness.close();
+  });
+
+  it("ends while only what is in the spool meets a schema that needs a repair", async () => {
+    const readiness = makeReadiness({ withSpool: true });
+    readiness.start();
+    spoolFault = { faultClass: "transient", message: "connection refused" };
+    expect(await isReady()).toBe(true);
+    spoolFault = { faultClass: "schema", message: 'relation "incoming" does not exist' };
+    expect(await isReady()).toBe(false);
+    expect(health.readiness()).toMatchObject({ reason: expect.stringContaining('relation "incoming"') });
+    spoolFault = undefined;
     expect(await isReady()).toBe(true);
     readiness.close();
   });

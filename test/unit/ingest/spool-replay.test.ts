@@ -192,6 +192,30 @@ describe("SpoolReplay", () => {
     expect(Math.max(...waits)).toBe(15_000);
   });
 
+  it("tells what the last try failed with until one does not", async () => {
+    store("a");
+    sink.fault = new SinkError("schema", "42P01", new Error("no such table"));
+    replay.start();
+    await clock.settle();
+    expect(replay.sinkFault()).toBe(sink.fault);
+    sink.fault = undefined;
+    await clock.advance(30_000);
+    expect(replay.sinkFault()).toBeUndefined();
+    expect(spool.removed).toEqual(["a"]);
+  });
+
+  it("tells of a file that cannot be read no more once it has been set aside", async () => {
+    store("a");
+    spool.readFault = new Error("EIO");
+    replay.start();
+    await clock.settle();
+    expect(replay.sinkFault()).toMatchObject({ message: "EIO" });
+    spool.readFault = undefined;
+    spool.damaged.add("a");
+    await clock.advance(1_000);
+    expect(replay.sinkFault()).toBeUndefined();
+  });
+
   it("waits long at once when the schema is at fault", async () => {
     sink.fault = new SinkError("schema", "42P01", new Error('relation "incoming" does not exist'));
     store("a");
