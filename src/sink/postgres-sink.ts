@@ -7,7 +7,7 @@ import { messageOf } from "../error-message.js";
 import { decodeTuples, tupleOffsets } from "../postgres/incoming-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
-import { classifyFault, type FaultClass, sqlstateOf } from "../postgres/sqlstate.js";
+import { classifyFault, type FaultClass, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
 import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
 import { refusalOfKnownRow } from "./known-row.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
@@ -23,6 +23,8 @@ export interface PostgresSinkDeps {
 
 /** An unknown fault passes for a transient one this often, and is held against the row after. */
 const UNKNOWN_ATTEMPTS_MAX = 5;
+/** A statement with no more rows than this that takes too long waits for something: fewer would wait, too. */
+const SLOW_ROWS_MAX = 100;
 
 /** A {@link Sink} that ends in the table `incoming`. */
 export class PostgresSink implements Sink {
@@ -64,7 +66,8 @@ async function tryCopy(client: PoolClient, chunks: readonly Uint8Array[]): Promi
 
 /**
  * A batch that a plain COPY could not write: duplicates are skipped, and halving finds the rows that PostgreSQL
- * refuses, in O(log n) statements for each. A fault that no row is to blame for ends it; what was written by
+ * refuses, in O(log n) statements for each. What takes longer than a statement may is halved, too, so that a slow
+ * database makes progress. A fault that no row is to blame for ends it; what was written by
  * then is skipped as duplicate when the batch is tried again.
  */
 class Salvage {
@@ -75,6 +78,8 @@ class Salvage {
   readonly #letters: DeadLetter[] = [];
   #hasDuplicates = false;
   #unknownFaults = 0;
+  /** Rows that one statement may have: fewer once one has taken too long. */
+  #rowsMax = Number.POSITIVE_INFINITY;
   #inserted = 0;
   #duplicates = 0;
 
@@ -103,6 +108,9 @@ class Salvage {
   /** Writes the rows from `first` up to, not including, `end`. */
   async #write(first: number, end: number): Promise<void> {
     this.#options.signal.throwIfAborted();
+    if (end - first > this.#rowsMax) {
+      return this.#writeHalves(first, end);
+    }
     const tuples = this.#slice(first, end);
     if (!this.#hasDuplicates) {
       const fault = await tryCopy(this.#client, [tuples]);
@@ -131,16 +139,25 @@ class Salvage {
     return this.#blame(first, end, fault);
   }
 
-  /** Halves the rows until the one at fault stands alone; throws when no row is at fault. */
+  /** Halves the rows until the one at fault stands alone, or they are few enough; throws when no row is at fault. */
   async #blame(first: number, end: number, fault: unknown): Promise<void> {
+    const rows = end - first;
+    if (sqlstateOf(fault) === QUERY_CANCELED && rows > SLOW_ROWS_MAX) {
+      this.#rowsMax = Math.ceil(rows / 2);
+      return this.#writeHalves(first, end);
+    }
     const faultClass = this.#classify(fault);
     if (faultClass !== "row") {
       throw new SinkError(faultClass, sqlstateOf(fault), fault);
     }
-    if (end - first === 1) {
+    if (rows === 1) {
       this.#bury(first, fault);
       return;
     }
+    await this.#writeHalves(first, end);
+  }
+
+  async #writeHalves(first: number, end: number): Promise<void> {
     const middle = first + Math.floor((end - first) / 2);
     await this.#write(first, middle);
     await this.#write(middle, end);

@@ -1,4 +1,4 @@
-import { Pool } from "pg";
+import { Pool, type PoolConfig } from "pg";
 import { pino } from "pino";
 import { decodeTuples, type IncomingRow } from "../../../src/postgres/incoming-codec.js";
 import { createPartitions } from "../../../src/postgres/partitions.js";
@@ -37,9 +37,9 @@ afterEach(async () => {
 });
 
 /** The service's pool, which counts the statements that go through it. */
-function countingPool(url: string): Pool {
+function countingPool(url: string, settings: PoolConfig = {}): Pool {
   statements = 0;
-  const counting = createPool({ url, logger: silent });
+  const counting = createPool({ url, logger: silent, settings });
   counting.on("connect", (client) => {
     const query = client.query.bind(client) as (...args: unknown[]) => unknown;
     Object.defineProperty(client, "query", {
@@ -447,6 +447,47 @@ describe("PostgresSink, when it is cut off", () => {
   it("begins no write that is aborted already", async () => {
     await failureOf(write(rowsAt(NOW, 1), { signal: AbortSignal.abort(new Error("too late")) }), "transient");
     expect(statements).toBe(0);
+  });
+});
+
+describe("PostgresSink, with a database that is slow", () => {
+  /** Has statements with more rows than this take longer than they may. */
+  async function bearUpTo(rows: number): Promise<void> {
+    await execute(
+      `CREATE FUNCTION tire() RETURNS trigger LANGUAGE plpgsql AS $$
+       DECLARE n integer := coalesce(nullif(current_setting('test.rows', true), ''), '0')::integer + 1;
+       BEGIN
+         PERFORM set_config('test.rows', n::text, true), pg_sleep(CASE WHEN n > ${rows} THEN 600 ELSE 0 END);
+         RETURN NEW;
+       END $$`,
+      "CREATE TRIGGER tire BEFORE INSERT ON incoming FOR EACH ROW EXECUTE FUNCTION tire()",
+    );
+    await closePool(pool);
+    pool = countingPool(database.url, { statement_timeout: 500 });
+    sink = new PostgresSink({ pool, prepare: async () => {} });
+  }
+
+  it("writes a batch that takes too long in halves, and tries no part that is as large again", async () => {
+    await bearUpTo(300);
+    const rows = rowsAt(NOW, 1000);
+    expect(await write(rows)).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+    // Of 1,000 and of 500 rows, in vain, and four of 250.
+    expect(statements).toBe(6);
+  });
+
+  it("does so with duplicates, too", async () => {
+    const rows = rowsAt(NOW, 1000);
+    await write(rows.slice(0, 1));
+    await bearUpTo(300);
+    expect(await write(rows)).toEqual({ inserted: 999, duplicates: 1, dead: 0 });
+  });
+
+  it("calls it transient when a few rows take too long, too: they wait for something", async () => {
+    await bearUpTo(0);
+    expect((await failureOf(write(rowsAt(NOW, 150)), "transient")).sqlstate).toBe("57014");
+    expect(await idsIn("incoming")).toEqual([]);
+    expect(statements).toBe(2);
   });
 });
 
