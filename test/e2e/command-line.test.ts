@@ -98,3 +98,18 @@ test("dead letters are listed, and replayed once the cause is repaired", async (
     stdout: "no dead letters\n",
   });
 });
+
+test("dead replay says which ids no dead letter has, and takes ids only", async () => {
+  await using database = await createTestDatabase();
+  const environment = { DATABASE_URL: database.url };
+  await runToEnd(["migrate"], environment);
+  const id = newEventId();
+  expect(await runToEnd(["dead", "replay", id], environment)).toMatchObject({
+    status: 1,
+    stdout: expect.stringContaining(`no dead letter has the id ${id}`),
+  });
+  expect(await runToEnd(["dead", "replay", "nonsense"], environment)).toMatchObject({
+    status: 2,
+    stderr: "stats-service: not an id of a dead letter: nonsense\nTry: stats-service --help\n",
+  });
+});
