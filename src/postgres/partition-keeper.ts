@@ -33,18 +33,23 @@ export class PartitionKeeper {
     this.#logger = deps.logger;
   }
 
+  /** Makes what is missing now; rejects with PostgreSQL's error. */
+  async makeMissing(): Promise<void> {
+    const { made, detached } = await createPartitions(this.#pool, this.#clock.now(), {
+      daysBehind: DAYS_BEHIND,
+      daysAhead: DAYS_AHEAD,
+    });
+    if (made.length > 0) {
+      this.#logger.info({ partitions: made }, "partitions made");
+    }
+    this.#warnOf(detached);
+  }
+
   /** Makes what is missing now; a failure is logged and tried again in a minute. */
   async keep(): Promise<void> {
     this.#cancelTimer?.();
     try {
-      const { made, detached } = await createPartitions(this.#pool, this.#clock.now(), {
-        daysBehind: DAYS_BEHIND,
-        daysAhead: DAYS_AHEAD,
-      });
-      if (made.length > 0) {
-        this.#logger.info({ partitions: made }, "partitions made");
-      }
-      this.#warnOf(detached);
+      await this.makeMissing();
       this.#keepIn(INTERVAL_MS);
     } catch (error) {
       this.#logger.error(
