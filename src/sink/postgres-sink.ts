@@ -3,6 +3,7 @@
  * already, as a dead letter when PostgreSQL refuses it; it never waits to retry.
  */
 import type { Pool, PoolClient } from "pg";
+import type { Logger } from "pino";
 import { messageOf } from "../error-message.js";
 import { decodeTuples, tupleOffsets } from "../postgres/incoming-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
@@ -19,6 +20,7 @@ export interface PostgresSinkDeps {
    * is given up when the signal aborts.
    */
   readonly prepare: (signal: AbortSignal) => Promise<void>;
+  readonly logger: Logger;
 }
 
 /** An unknown fault passes for a transient one this often, and is held against the row after. */
@@ -30,10 +32,13 @@ const SLOW_ROWS_MAX = 100;
 export class PostgresSink implements Sink {
   readonly #pool: Pool;
   readonly #prepare: (signal: AbortSignal) => Promise<void>;
+  readonly #logger: Logger;
+  #hasWarned = false;
 
   constructor(deps: PostgresSinkDeps) {
     this.#pool = deps.pool;
     this.#prepare = deps.prepare;
+    this.#logger = deps.logger;
   }
 
   async write(batch: EncodedBatch, options: WriteOptions): Promise<WriteOutcome> {
@@ -41,10 +46,12 @@ export class PostgresSink implements Sink {
     try {
       await orAborted(signal, () => this.#prepare(signal));
       return await withConnection(this.#pool, signal, async (client) => {
-        const fault = await tryCopy(client, batch.chunks);
-        return fault === undefined
-          ? { inserted: batch.rows, duplicates: 0, dead: 0 }
-          : await new Salvage(client, batch, options).run(fault);
+        const result = await tryCopy(client, batch.chunks);
+        if ("fault" in result) {
+          return await new Salvage(client, batch, options).run(result.fault);
+        }
+        this.#warnOfDropped(batch.rows, result.kept);
+        return { inserted: batch.rows, duplicates: 0, dead: 0 };
       });
     } catch (error) {
       throw error instanceof SinkError
@@ -52,15 +59,27 @@ export class PostgresSink implements Sink {
         : new SinkError(classifyFault(error), sqlstateOf(error), error);
     }
   }
+
+  /** Once, for it may be on purpose. */
+  #warnOfDropped(rows: number, kept: number): void {
+    if (kept < rows && !this.#hasWarned) {
+      this.#hasWarned = true;
+      this.#logger.warn(
+        { rows, dropped: rows - kept },
+        "a trigger keeps rows out of incoming; they count as inserted",
+      );
+    }
+  }
 }
 
-/** Undefined: all rows are in. Otherwise the fault, and none are. */
-async function tryCopy(client: PoolClient, chunks: readonly Uint8Array[]): Promise<unknown> {
+/** All rows are in, but for those that a trigger dropped; or none are, for this fault. */
+type CopyResult = { readonly kept: number } | { readonly fault: unknown };
+
+async function tryCopy(client: PoolClient, chunks: readonly Uint8Array[]): Promise<CopyResult> {
   try {
-    await copyTuples(client, chunks);
-    return undefined;
-  } catch (error) {
-    return error ?? new Error("COPY failed without a reason");
+    return { kept: await copyTuples(client, chunks) };
+  } catch (fault) {
+    return { fault };
   }
 }
 
@@ -113,12 +132,12 @@ class Salvage {
     }
     const tuples = this.#slice(first, end);
     if (!this.#hasDuplicates) {
-      const fault = await tryCopy(this.#client, [tuples]);
-      if (fault === undefined) {
-        this.#inserted += end - first;
-        return;
+      const result = await tryCopy(this.#client, [tuples]);
+      if ("fault" in result) {
+        return this.#resolve(first, end, result.fault);
       }
-      return this.#resolve(first, end, fault);
+      this.#inserted += end - first;
+      return;
     }
     let inserted: number;
     try {

@@ -24,11 +24,14 @@ let database: TestDatabase;
 let pool: Pool;
 let sink: PostgresSink;
 let statements: number;
+let log: string[];
+const logger = pino({ level: "warn" }, { write: (line) => void log.push(line) });
 
 beforeEach(async () => {
+  log = [];
   database = await createStatsDatabase();
   pool = countingPool(database.url);
-  sink = new PostgresSink({ pool, prepare: async () => {} });
+  sink = new PostgresSink({ pool, prepare: async () => {}, logger });
 });
 
 afterEach(async () => {
@@ -122,14 +125,26 @@ describe("PostgresSink", () => {
 
   it("prepares before it writes, and writes nothing when that fails", async () => {
     const prepare = () => Promise.reject(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
-    sink = new PostgresSink({ pool, prepare });
+    sink = new PostgresSink({ pool, prepare, logger });
     await failureOf(write(rowsAt(NOW, 1)), "transient");
     expect(statements).toBe(0);
   });
 
+  it("warns, once, of a trigger that drops rows in silence, and counts them as inserted", async () => {
+    await onBad("RETURN NULL");
+    expect(await write(rowsAt(NOW, 10))).toMatchObject({ inserted: 10 });
+    expect(log).toEqual([]);
+    expect(await write(spoil(rowsAt(NOW + 1, 10), 2, 3))).toEqual({ inserted: 10, duplicates: 0, dead: 0 });
+    await write(spoil(rowsAt(NOW + 2, 10), 4));
+    expect(await idsIn("incoming")).toHaveLength(27);
+    expect(log.map((line) => JSON.parse(line) as unknown)).toEqual([
+      expect.objectContaining({ level: 40, rows: 10, dropped: 2 }),
+    ]);
+  });
+
   it("takes a server that is out of reach for a transient fault", async () => {
     const nowhere = new Pool({ host: "127.0.0.1", port: 1 });
-    sink = new PostgresSink({ pool: nowhere, prepare: async () => {} });
+    sink = new PostgresSink({ pool: nowhere, prepare: async () => {}, logger });
     await failureOf(write(rowsAt(NOW, 1)), "transient");
     await nowhere.end();
   });
@@ -367,7 +382,7 @@ describe("PostgresSink, when the schema is at fault", () => {
     await using role = await createRole(database, "GRANT SELECT ON incoming TO $role");
     const asRole = createPool({ url: role.url, logger: silent });
     try {
-      sink = new PostgresSink({ pool: asRole, prepare: async () => {} });
+      sink = new PostgresSink({ pool: asRole, prepare: async () => {}, logger });
       const rows = rowsAt(NOW, 100);
       expect((await failureOf(write(rows), "schema")).sqlstate).toBe("42501");
       await execute(`GRANT INSERT ON incoming TO ${role.name}`);
@@ -426,7 +441,7 @@ describe("PostgresSink, when it is cut off", () => {
     const impatient = new Pool({ connectionString: database.url, query_timeout: 300 });
     const rows = rowsAt(NOW, 1000);
     const holder = await openTransaction(database.pool, "LOCK TABLE incoming");
-    sink = new PostgresSink({ pool: impatient, prepare: async () => {} });
+    sink = new PostgresSink({ pool: impatient, prepare: async () => {}, logger });
     expect((await failureOf(write(rows), "transient")).message).toBe("Query read timeout");
     await holder[Symbol.asyncDispose]();
     expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
@@ -464,7 +479,7 @@ describe("PostgresSink, with a database that is slow", () => {
     );
     await closePool(pool);
     pool = countingPool(database.url, { statement_timeout: 500 });
-    sink = new PostgresSink({ pool, prepare: async () => {} });
+    sink = new PostgresSink({ pool, prepare: async () => {}, logger });
   }
 
   it("writes a batch that takes too long in halves, and tries no part that is as large again", async () => {
