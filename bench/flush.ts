@@ -32,7 +32,7 @@ async function timeFlusher(pool: Pool): Promise<number> {
   const flusher = new Flusher({
     queue,
     ledger: new Ledger(),
-    sink: new PostgresSink({ pool, prepare: () => Promise.resolve() }),
+    sink: new PostgresSink({ pool, prepare: () => Promise.resolve(), logger }),
     spool: undefined,
     clock: systemClock,
     random: Math.random,

@@ -214,8 +214,8 @@ function createTracing({ logger }: Cradle): Tracing | undefined {
   return tracer && new Tracing(tracer);
 }
 
-function createSink({ pool, schema, tracing }: Cradle): Sink {
-  const sink = new PostgresSink({ pool, prepare: (signal) => schema.prepare(signal) });
+function createSink({ pool, schema, tracing, logger }: Cradle): Sink {
+  const sink = new PostgresSink({ pool, prepare: (signal) => schema.prepare(signal), logger });
   return tracing?.sink(sink) ?? sink;
 }
 

@@ -12,6 +12,7 @@ import { print } from "./print.js";
 import { withPool } from "./with-pool.js";
 
 const DEFAULT_LIMIT = 50;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const JSON_OPTION: CommandOption = { type: "boolean", description: "a line of JSON for each result" };
 
 /** Both commands. */
@@ -45,15 +46,22 @@ function deadListCommand(config: Config, { options: { json, limit: text } }: Com
   });
 }
 
-/** Replays the dead letters with the given ids, or all. Resolves with 0, or with 1 when some were refused again. */
+/**
+ * Replays the dead letters with the given ids, or all. Resolves with 0, or with 1 when some were refused again, or are
+ * not there.
+ */
 function deadReplayCommand(
   config: Config,
   { operands: ids, options: { json } }: CommandLine,
 ): Promise<number> {
+  const nonsense = ids.find((id) => !UUID.test(id));
+  if (nonsense !== undefined) {
+    throw new UsageError(`not an id of a dead letter: ${nonsense}`);
+  }
   return withPool(config, async (pool) => {
     const result = await replayDeadLetters(pool, ids.length === 0 ? undefined : ids);
     print(json === true ? [JSON.stringify(result)] : describeReplay(result));
-    return result.refused === 0 ? 0 : 1;
+    return result.refused === 0 && result.missing.length === 0 ? 0 : 1;
   });
 }
 
@@ -67,7 +75,11 @@ function describeLetters(letters: readonly DeadLetterSummary[]): string[] {
   });
 }
 
-function describeReplay({ replayed, duplicates, refused, firstRefusal }: DeadLetterReplay): string[] {
-  const counts = `${replayed} replayed, ${duplicates} already there, ${refused} refused again and kept`;
-  return firstRefusal === undefined ? [counts] : [counts, `the first refusal: ${firstRefusal}`];
+function describeReplay(result: DeadLetterReplay): string[] {
+  const { replayed, duplicates, refused, firstRefusal, missing } = result;
+  return [
+    `${replayed} replayed, ${duplicates} already there, ${refused} refused again and kept`,
+    ...(firstRefusal === undefined ? [] : [`the first refusal: ${firstRefusal}`]),
+    ...missing.map((id) => `no dead letter has the id ${id}`),
+  ];
 }

@@ -9,7 +9,7 @@ import { PartitionKeeper } from "../postgres/partition-keeper.js";
 import { closePool, createPool } from "../postgres/pool.js";
 import { createLogger } from "../telemetry/logger.js";
 
-/** Resolves with the exit status. */
+/** Resolves with the exit status: 1 also when partitions could not be made, since nobody else may have the right to. */
 export async function migrateCommand(config: Config): Promise<number> {
   const logger = createLogger(config.logLevel);
   const url = config.databaseUrl;
@@ -21,16 +21,18 @@ export async function migrateCommand(config: Config): Promise<number> {
   }
   const pool = createPool({ url, logger });
   const keeper = new PartitionKeeper({ pool, clock: systemClock, logger });
+  let failure = "the migration failed";
   try {
     const applied = await migrate({ url, directory: migrationsDirectory, logger });
-    await keeper.keep();
+    failure = "the schema is up to date, but partitions could not be made";
+    await keeper.makeMissing();
     logger.info(
       { applied },
       applied.length === 0 ? "the database is up to date" : "the database is migrated",
     );
     return 0;
   } catch (error) {
-    logger.fatal({ reason: messageOf(error) }, "the migration failed");
+    logger.fatal({ reason: messageOf(error) }, failure);
     return 1;
   } finally {
     await keeper.close();

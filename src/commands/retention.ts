@@ -4,6 +4,7 @@ import type { Config } from "../config.js";
 import { withConnection } from "../postgres/pool.js";
 import {
   type Expired,
+  earlierClock,
   findExpired,
   firstKeptDay,
   type KeptPartition,
@@ -40,9 +41,9 @@ async function showOrRemove(config: Config, { options }: CommandLine): Promise<n
     );
     return 0;
   }
-  const firstKeptMs = firstKeptDay(systemClock.now(), retentionDays);
-  const firstKept = new Date(firstKeptMs).toISOString();
   return await withPool(config, async (pool) => {
+    const firstKeptMs = firstKeptDay(await earlierClock(pool, systemClock.now()), retentionDays);
+    const firstKept = new Date(firstKeptMs).toISOString();
     const found: Removal = apply
       ? await withConnection(pool, new AbortController().signal, (client) =>
           removeExpired(client, firstKeptMs, () => undefined),

@@ -23,14 +23,18 @@ function copyDataHeader(bytes: number): Buffer {
 
 /** One COPY. Hand it to `client.query`, then await {@link CopyIn.done}. */
 export class CopyIn implements Submittable {
-  /** Resolves when all is in and the connection is free; rejects with PostgreSQL's error when nothing is. */
-  readonly done: Promise<void>;
+  /**
+   * Resolves when all is in and the connection is free, with the number of rows that PostgreSQL kept: triggers may drop
+   * some. Rejects with PostgreSQL's error when nothing is in.
+   */
+  readonly done: Promise<number>;
   /** `pg` puts in its place what ends its time-out. */
   callback: () => void = () => {};
 
   readonly #statement: string;
   readonly #chunks: readonly Uint8Array[];
-  #resolve: () => void = () => {};
+  #rows = 0;
+  #resolve: (rows: number) => void = () => {};
   #reject: (error: Error) => void = () => {};
 
   constructor(statement: string, chunks: readonly Uint8Array[]) {
@@ -60,7 +64,10 @@ export class CopyIn implements Submittable {
     stream.uncork();
   }
 
-  handleCommandComplete(): void {}
+  /** `text` is the tag of the command, "COPY 42". */
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.#rows = Number(text.split(" ")[1]);
+  }
 
   handleError(error: Error): void {
     this.callback();
@@ -69,6 +76,6 @@ export class CopyIn implements Submittable {
 
   handleReadyForQuery(): void {
     this.callback();
-    this.#resolve();
+    this.#resolve(this.#rows);
   }
 }

@@ -10,11 +10,14 @@ const INSERT_NEW = `
   SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::inet[], $6::timestamptz[])
   ON CONFLICT (id) DO NOTHING`;
 
-/** Writes encoded tuples by one COPY, which takes all of them or, rejecting with PostgreSQL's error, none. */
-export async function copyTuples(client: PoolClient, chunks: readonly Uint8Array[]): Promise<void> {
+/**
+ * Writes encoded tuples by one COPY, which takes all of them or, rejecting with PostgreSQL's error, none. Returns how
+ * many rows are in the table then: fewer if a trigger drops some.
+ */
+export async function copyTuples(client: PoolClient, chunks: readonly Uint8Array[]): Promise<number> {
   const copy = new CopyIn(COPY, [COPY_HEADER, ...chunks, COPY_TRAILER]);
   client.query(copy);
-  await copy.done;
+  return await copy.done;
 }
 
 /** Writes the rows whose ids are not in the table yet, and returns how many those were. */

@@ -22,7 +22,7 @@ export class PartitionKeeper {
   readonly #pool: Pool;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  #isClosed = false;
+  readonly #closing = new AbortController();
   #detached: readonly string[] = [];
   #cancelTimer: (() => void) | undefined;
   #pass: Promise<void> = Promise.resolve();
@@ -33,20 +33,27 @@ export class PartitionKeeper {
     this.#logger = deps.logger;
   }
 
+  /** Makes what is missing now; rejects with PostgreSQL's error. */
+  async makeMissing(): Promise<void> {
+    const range = { daysBehind: DAYS_BEHIND, daysAhead: DAYS_AHEAD };
+    const { signal } = this.#closing;
+    const { made, detached } = await createPartitions(this.#pool, this.#clock.now(), range, signal);
+    if (made.length > 0) {
+      this.#logger.info({ partitions: made }, "partitions made");
+    }
+    this.#warnOf(detached);
+  }
+
   /** Makes what is missing now; a failure is logged and tried again in a minute. */
   async keep(): Promise<void> {
     this.#cancelTimer?.();
     try {
-      const { made, detached } = await createPartitions(this.#pool, this.#clock.now(), {
-        daysBehind: DAYS_BEHIND,
-        daysAhead: DAYS_AHEAD,
-      });
-      if (made.length > 0) {
-        this.#logger.info({ partitions: made }, "partitions made");
-      }
-      this.#warnOf(detached);
+      await this.makeMissing();
       this.#keepIn(INTERVAL_MS);
     } catch (error) {
+      if (this.#closing.signal.aborted) {
+        return;
+      }
       this.#logger.error(
         { reason: messageOf(error), retryInMs: RETRY_MS },
         "partitions could not be made; rows without one go to incoming_default meanwhile",
@@ -62,8 +69,9 @@ export class PartitionKeeper {
     }
   }
 
+  /** Resolves when the pass in progress, if any, has been given up. Safe before start() and twice. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort(new Error("the service is stopping"));
     this.#cancelTimer?.();
     await this.#pass;
   }
@@ -85,7 +93,7 @@ export class PartitionKeeper {
   }
 
   #keepIn(ms: number): void {
-    if (!this.#isClosed) {
+    if (!this.#closing.signal.aborted) {
       this.#cancelTimer = this.#clock.schedule(ms, () => {
         this.#pass = this.keep();
       });

@@ -3,6 +3,7 @@
  * missing; it never drops one (retention.ts does).
  */
 import type { Pool, PoolClient } from "pg";
+import { withConnection } from "./pool.js";
 import { inTransaction } from "./transaction.js";
 
 export const DAY_MS = 24 * 60 * 60 * 1000;
@@ -57,22 +58,25 @@ export interface CreatedPartitions {
 
 /**
  * Makes the partitions of both tables for the days around `nowMs`, where missing. Rows that lie in the default
- * partition for want of theirs are moved over.
+ * partition for want of theirs are moved over. Rejects with the signal's reason as soon as it aborts. Default: never.
  */
-export async function createPartitions(
+export function createPartitions(
   pool: Pool,
   nowMs: number,
   range: DayRange,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<CreatedPartitions> {
-  const made: string[] = [];
-  const detached: string[] = [];
-  for (const table of PARTITIONED_TABLES) {
-    for (const [name, state] of await createPartitionsOf(table, pool, nowMs, range)) {
-      if (state === "made") made.push(name);
-      if (state === "detached") detached.push(name);
+  return withConnection(pool, signal, async (client) => {
+    const made: string[] = [];
+    const detached: string[] = [];
+    for (const table of PARTITIONED_TABLES) {
+      for (const [name, state] of await createPartitionsOf(table, client, nowMs, range)) {
+        if (state === "made") made.push(name);
+        if (state === "detached") detached.push(name);
+      }
     }
-  }
-  return { made, detached };
+    return { made, detached };
+  });
 }
 
 /** `attached`: another service made it in the same moment. */
@@ -80,7 +84,7 @@ type PartitionState = "made" | "attached" | "detached";
 
 async function createPartitionsOf(
   table: PartitionedTable,
-  pool: Pool,
+  client: PoolClient,
   nowMs: number,
   { daysBehind, daysAhead }: DayRange,
 ): Promise<Map<string, PartitionState>> {
@@ -89,22 +93,9 @@ async function createPartitionsOf(
   for (let day = -daysBehind; day <= daysAhead; day++) {
     wanted.push(dayPartition(nowMs + day * DAY_MS, table));
   }
-  const existing = await partitionNames(pool, table);
-  const missing = wanted.filter(({ name }) => !existing.has(name));
-  if (missing.length === 0) {
-    return states;
-  }
-  const client = await pool.connect();
-  let failure: Error | undefined;
-  try {
-    for (const partition of missing) {
-      states.set(partition.name, await createPartition(client, table, partition));
-    }
-  } catch (error) {
-    failure = error instanceof Error ? error : new Error(String(error));
-    throw error;
-  } finally {
-    client.release(failure);
+  const existing = await partitionNames(client, table);
+  for (const partition of wanted.filter(({ name }) => !existing.has(name))) {
+    states.set(partition.name, await createPartition(client, table, partition));
   }
   return states;
 }

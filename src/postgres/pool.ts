@@ -1,4 +1,4 @@
-/** The connections to PostgreSQL: opens and ends them with a deadline on every wait, and runs no statement. */
+/** The connections to PostgreSQL: opens and ends them with a deadline on every wait, and writes nothing. */
 import { Pool, type PoolClient, type PoolConfig } from "pg";
 import type { Logger } from "pino";
 import { READ_ONLY_TRANSACTION, sqlstateOf } from "./sqlstate.js";
@@ -21,6 +21,12 @@ const STATEMENT_TIMEOUT_MS = 28_000;
 const ANSWER_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
+/** An answer of DURABLE stands for a commit that is on the disk, whatever the server's default; more than that stays. */
+const COMMIT_TO_DISK = {
+  text: "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'",
+  query_timeout: CONNECT_TIMEOUT_MS,
+};
+
 /** A pool whose connections can break at any time without ending the process. */
 export function createPool({ url, logger, settings }: PoolOptions): Pool {
   const pool = new Pool({
@@ -32,6 +38,9 @@ export function createPool({ url, logger, settings }: PoolOptions): Pool {
     query_timeout: ANSWER_TIMEOUT_MS,
     keepAlive: true,
     application_name: "stats-service",
+    // The types of `pg` do not know that it waits for this.
+    // oxlint-disable-next-line typescript/no-misused-promises
+    onConnect: (client) => client.query(COMMIT_TO_DISK),
     ...settings,
   });
   pool.on("error", (error) => {

@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import { withConnection } from "./pool.js";
-import { firstKeptDay, removeExpired } from "./retention.js";
+import { earlierClock, firstKeptDay, removeExpired } from "./retention.js";
 
 /** After the start, so that it does not compete with the spool's replay for the first moments. */
 const FIRST_MS = 60 * 1000;
@@ -42,16 +42,16 @@ export class RetentionKeeper {
   async enforce(): Promise<void> {
     const { pool, clock, logger, retentionDays } = this.#deps;
     this.#cancelTimer?.();
-    const firstKeptMs = firstKeptDay(clock.now(), retentionDays);
     try {
-      const { loose, kept } = await withConnection(pool, this.#closing.signal, (client) =>
-        removeExpired(client, firstKeptMs, ({ name, rows, bytes }) =>
+      const { loose, kept } = await withConnection(pool, this.#closing.signal, async (client) => {
+        const firstKeptMs = firstKeptDay(await earlierClock(client, clock.now()), retentionDays);
+        return removeExpired(client, firstKeptMs, ({ name, rows, bytes }) =>
           logger.info(
             { partition: name, rowsEstimated: rows, bytes, retentionDays },
             "old partition dropped",
           ),
-        ),
-      );
+        );
+      });
       for (const { name, rows } of loose) {
         logger.info({ partition: name, rows, retentionDays }, "old rows without a partition deleted");
       }

@@ -63,6 +63,17 @@ export function firstKeptDay(nowMs: number, retentionDays: number): number {
   return startOfDay(nowMs - retentionDays * DAY_MS);
 }
 
+/**
+ * Our time, `nowMs`, or PostgreSQL's, whichever is earlier, in Unix milliseconds: a clock that is ahead must not drop
+ * days before their time.
+ */
+export async function earlierClock(client: Pool | PoolClient, nowMs: number): Promise<number> {
+  const { rows } = await client.query<{ now: number }>(
+    "SELECT extract(epoch FROM now())::float8 * 1000 AS now",
+  );
+  return Math.min(nowMs, rows[0]?.now ?? nowMs);
+}
+
 /** What is older than the day that begins at `firstKeptMs`. Takes no lock that an insert could wait for. */
 export async function findExpired(client: Pool | PoolClient, firstKeptMs: number): Promise<Expired> {
   const partitions: ExpiredPartition[] = [];

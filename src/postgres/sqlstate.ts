@@ -25,6 +25,9 @@ export const DEADLOCK_DETECTED = "40P01";
 export const LOCK_NOT_AVAILABLE = "55P03";
 export const INVALID_BINARY_REPRESENTATION = "22P03";
 export const BAD_COPY_FILE_FORMAT = "22P04";
+export const QUERY_CANCELED = "57014";
+/** What RAISE EXCEPTION gives unless told otherwise: how triggers refuse a row. */
+export const RAISE_EXCEPTION = "P0001";
 
 const TRANSIENT_CODES = new Set([
   READ_ONLY_TRANSACTION,
@@ -82,7 +85,7 @@ export function classifyFault(error: unknown): FaultClass {
   ) {
     return "schema";
   }
-  return ROW_CLASSES.has(sqlstateClass) ? "row" : "unknown";
+  return ROW_CLASSES.has(sqlstateClass) || sqlstate === RAISE_EXCEPTION ? "row" : "unknown";
 }
 
 /** "no partition of relation found for row" has the code of a check violation, but names no constraint. */

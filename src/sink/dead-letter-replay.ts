@@ -30,7 +30,7 @@ export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLe
   return rows;
 }
 
-/** How a replay went; the three add up to the letters that were tried. */
+/** How a replay went; the three counts add up to the letters that were tried. */
 export interface DeadLetterReplay {
   /** Now in `incoming`. */
   replayed: number;
@@ -40,7 +40,11 @@ export interface DeadLetterReplay {
   refused: number;
   /** PostgreSQL's words for the first refusal. */
   firstRefusal: string | undefined;
+  /** The ids that were asked for and that no letter has. */
+  missing: string[];
 }
+
+type Counts = Omit<DeadLetterReplay, "missing">;
 
 const PAGE_ROWS = 500;
 const PAGE = `
@@ -49,24 +53,27 @@ const PAGE = `
 const LOWEST_ID = "00000000-0000-0000-0000-000000000000";
 
 /**
- * Moves dead letters to `incoming`, each in a transaction of its own: those with the given ids, or all. Rejects
- * with PostgreSQL's error when something other than a row is at fault; what was moved by then stays moved.
+ * Moves dead letters to `incoming`, each in a transaction of its own: those with the given ids, UUIDs in their
+ * 36-character form, or all. Rejects with PostgreSQL's error when the schema or the connection is at fault; what was
+ * moved by then stays moved.
  */
 export async function replayDeadLetters(
   pool: Pool,
   ids: readonly string[] | undefined,
 ): Promise<DeadLetterReplay> {
-  const result: DeadLetterReplay = { replayed: 0, duplicates: 0, refused: 0, firstRefusal: undefined };
+  const missing = new Set(ids?.map((id) => id.toLowerCase()));
+  const result: Counts = { replayed: 0, duplicates: 0, refused: 0, firstRefusal: undefined };
   const client = await pool.connect();
   try {
     for (let after = LOWEST_ID; ; ) {
       const { rows } = await client.query<{ id: string; payload: Buffer }>(PAGE, [after, ids ?? null]);
       for (const { id, payload } of rows) {
         await replayOne(client, id, payload, result);
+        missing.delete(id);
         after = id;
       }
       if (rows.length < PAGE_ROWS) {
-        return result;
+        return { ...result, missing: [...missing] };
       }
     }
   } finally {
@@ -74,12 +81,7 @@ export async function replayDeadLetters(
   }
 }
 
-async function replayOne(
-  client: PoolClient,
-  id: string,
-  payload: Buffer,
-  result: DeadLetterReplay,
-): Promise<void> {
+async function replayOne(client: PoolClient, id: string, payload: Buffer, result: Counts): Promise<void> {
   await client.query("BEGIN");
   try {
     const inserted = await insertNewRows(client, decodeTuples(payload));
@@ -90,7 +92,7 @@ async function replayOne(
   } catch (error) {
     await client.query("ROLLBACK");
     const faultClass = classifyFault(error);
-    if (faultClass !== "row" && faultClass !== "duplicate") {
+    if (faultClass === "transient" || faultClass === "schema") {
       throw error;
     }
     result.refused += 1;

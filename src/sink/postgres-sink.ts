@@ -3,11 +3,12 @@
  * already, as a dead letter when PostgreSQL refuses it; it never waits to retry.
  */
 import type { Pool, PoolClient } from "pg";
+import type { Logger } from "pino";
 import { messageOf } from "../error-message.js";
 import { decodeTuples, tupleOffsets } from "../postgres/incoming-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
-import { classifyFault, type FaultClass, sqlstateOf } from "../postgres/sqlstate.js";
+import { classifyFault, type FaultClass, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
 import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
 import { refusalOfKnownRow } from "./known-row.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
@@ -19,19 +20,25 @@ export interface PostgresSinkDeps {
    * is given up when the signal aborts.
    */
   readonly prepare: (signal: AbortSignal) => Promise<void>;
+  readonly logger: Logger;
 }
 
 /** An unknown fault passes for a transient one this often, and is held against the row after. */
 const UNKNOWN_ATTEMPTS_MAX = 5;
+/** A statement with no more rows than this that takes too long waits for something: fewer would wait, too. */
+const SLOW_ROWS_MAX = 100;
 
 /** A {@link Sink} that ends in the table `incoming`. */
 export class PostgresSink implements Sink {
   readonly #pool: Pool;
   readonly #prepare: (signal: AbortSignal) => Promise<void>;
+  readonly #logger: Logger;
+  #hasWarned = false;
 
   constructor(deps: PostgresSinkDeps) {
     this.#pool = deps.pool;
     this.#prepare = deps.prepare;
+    this.#logger = deps.logger;
   }
 
   async write(batch: EncodedBatch, options: WriteOptions): Promise<WriteOutcome> {
@@ -39,10 +46,12 @@ export class PostgresSink implements Sink {
     try {
       await orAborted(signal, () => this.#prepare(signal));
       return await withConnection(this.#pool, signal, async (client) => {
-        const fault = await tryCopy(client, batch.chunks);
-        return fault === undefined
-          ? { inserted: batch.rows, duplicates: 0, dead: 0 }
-          : await new Salvage(client, batch, options).run(fault);
+        const result = await tryCopy(client, batch.chunks);
+        if ("fault" in result) {
+          return await new Salvage(client, batch, options).run(result.fault);
+        }
+        this.#warnOfDropped(batch.rows, result.kept);
+        return { inserted: batch.rows, duplicates: 0, dead: 0 };
       });
     } catch (error) {
       throw error instanceof SinkError
@@ -50,21 +59,34 @@ export class PostgresSink implements Sink {
         : new SinkError(classifyFault(error), sqlstateOf(error), error);
     }
   }
+
+  /** Once, for it may be on purpose. */
+  #warnOfDropped(rows: number, kept: number): void {
+    if (kept < rows && !this.#hasWarned) {
+      this.#hasWarned = true;
+      this.#logger.warn(
+        { rows, dropped: rows - kept },
+        "a trigger keeps rows out of incoming; they count as inserted",
+      );
+    }
+  }
 }
 
-/** Undefined: all rows are in. Otherwise the fault, and none are. */
-async function tryCopy(client: PoolClient, chunks: readonly Uint8Array[]): Promise<unknown> {
+/** All rows are in, but for those that a trigger dropped; or none are, for this fault. */
+type CopyResult = { readonly kept: number } | { readonly fault: unknown };
+
+async function tryCopy(client: PoolClient, chunks: readonly Uint8Array[]): Promise<CopyResult> {
   try {
-    await copyTuples(client, chunks);
-    return undefined;
-  } catch (error) {
-    return error ?? new Error("COPY failed without a reason");
+    return { kept: await copyTuples(client, chunks) };
+  } catch (fault) {
+    return { fault };
   }
 }
 
 /**
  * A batch that a plain COPY could not write: duplicates are skipped, and halving finds the rows that PostgreSQL
- * refuses, in O(log n) statements for each. A fault that no row is to blame for ends it; what was written by
+ * refuses, in O(log n) statements for each. What takes longer than a statement may is halved, too, so that a slow
+ * database makes progress. A fault that no row is to blame for ends it; what was written by
  * then is skipped as duplicate when the batch is tried again.
  */
 class Salvage {
@@ -75,6 +97,8 @@ class Salvage {
   readonly #letters: DeadLetter[] = [];
   #hasDuplicates = false;
   #unknownFaults = 0;
+  /** Rows that one statement may have: fewer once one has taken too long. */
+  #rowsMax = Number.POSITIVE_INFINITY;
   #inserted = 0;
   #duplicates = 0;
 
@@ -103,14 +127,17 @@ class Salvage {
   /** Writes the rows from `first` up to, not including, `end`. */
   async #write(first: number, end: number): Promise<void> {
     this.#options.signal.throwIfAborted();
+    if (end - first > this.#rowsMax) {
+      return this.#writeHalves(first, end);
+    }
     const tuples = this.#slice(first, end);
     if (!this.#hasDuplicates) {
-      const fault = await tryCopy(this.#client, [tuples]);
-      if (fault === undefined) {
-        this.#inserted += end - first;
-        return;
+      const result = await tryCopy(this.#client, [tuples]);
+      if ("fault" in result) {
+        return this.#resolve(first, end, result.fault);
       }
-      return this.#resolve(first, end, fault);
+      this.#inserted += end - first;
+      return;
     }
     let inserted: number;
     try {
@@ -131,16 +158,25 @@ class Salvage {
     return this.#blame(first, end, fault);
   }
 
-  /** Halves the rows until the one at fault stands alone; throws when no row is at fault. */
+  /** Halves the rows until the one at fault stands alone, or they are few enough; throws when no row is at fault. */
   async #blame(first: number, end: number, fault: unknown): Promise<void> {
+    const rows = end - first;
+    if (sqlstateOf(fault) === QUERY_CANCELED && rows > SLOW_ROWS_MAX) {
+      this.#rowsMax = Math.ceil(rows / 2);
+      return this.#writeHalves(first, end);
+    }
     const faultClass = this.#classify(fault);
     if (faultClass !== "row") {
       throw new SinkError(faultClass, sqlstateOf(fault), fault);
     }
-    if (end - first === 1) {
+    if (rows === 1) {
       this.#bury(first, fault);
       return;
     }
+    await this.#writeHalves(first, end);
+  }
+
+  async #writeHalves(first: number, end: number): Promise<void> {
     const middle = first + Math.floor((end - first) / 2);
     await this.#write(first, middle);
     await this.#write(middle, end);

@@ -58,6 +58,20 @@ test("migrate brings a database up to date, once", async () => {
   expect(second.log.some(({ msg }) => msg === "the database is up to date")).toBe(true);
 });
 
+test("migrate fails when it cannot make partitions, and says why", async () => {
+  await using database = await createTestDatabase();
+  const environment = { DATABASE_URL: database.url };
+  await runToEnd(["migrate"], environment);
+  await database.pool.query("ALTER TABLE incoming RENAME TO gone");
+  const { status, log } = await runToEnd(["migrate"], environment);
+  expect(status).toBe(1);
+  expect(log.at(-1)).toMatchObject({
+    level: "fatal",
+    msg: "the schema is up to date, but partitions could not be made",
+    reason: 'relation "incoming" does not exist',
+  });
+});
+
 test("the service refuses to run on a newer schema", async () => {
   await using database = await createTestDatabase();
   await runToEnd(["migrate"], { DATABASE_URL: database.url });
@@ -96,5 +110,20 @@ test("dead letters are listed, and replayed once the cause is repaired", async (
   expect(await runToEnd(["dead", "list"], environment)).toMatchObject({
     status: 0,
     stdout: "no dead letters\n",
+  });
+});
+
+test("dead replay says which ids no dead letter has, and takes ids only", async () => {
+  await using database = await createTestDatabase();
+  const environment = { DATABASE_URL: database.url };
+  await runToEnd(["migrate"], environment);
+  const id = newEventId();
+  expect(await runToEnd(["dead", "replay", id], environment)).toMatchObject({
+    status: 1,
+    stdout: expect.stringContaining(`no dead letter has the id ${id}`),
+  });
+  expect(await runToEnd(["dead", "replay", "nonsense"], environment)).toMatchObject({
+    status: 2,
+    stderr: "stats-service: not an id of a dead letter: nonsense\nTry: stats-service --help\n",
   });
 });

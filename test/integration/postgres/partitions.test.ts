@@ -7,9 +7,11 @@ import {
   type PartitionedTable,
   partitionNames,
 } from "../../../src/postgres/partitions.js";
+import { closePool, createPool } from "../../../src/postgres/pool.js";
 import type { TestDatabase } from "../../support/database.js";
 import { uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
+import { SilentProxy } from "../../support/silent-proxy.js";
 import { createStatsDatabase, lockWaiters, openTransaction } from "../../support/stats-database.js";
 
 const NOW = Date.UTC(2026, 2, 3, 12);
@@ -149,21 +151,41 @@ describe("createPartitions", () => {
 describe("PartitionKeeper", () => {
   const silent = pino({ level: "silent" });
 
+  /** A log, its lines, and when one of them has this message. */
+  function listen() {
+    const lines: string[] = [];
+    let onLine = () => {};
+    const write = (line: string) => {
+      lines.push(line);
+      onLine();
+    };
+    const heard = async (msg: string) => {
+      while (!lines.some((line) => line.includes(`"msg":"${msg}"`))) {
+        await new Promise<void>((resolve) => {
+          onLine = resolve;
+        });
+      }
+    };
+    return { logger: pino({ level: "info" }, { write }), lines, heard };
+  }
+
   it("makes the partitions of a week behind and a week ahead, now and as time goes on", async () => {
     const clock = new FakeClock(NOW);
-    const keeper = new PartitionKeeper({ pool: database.pool, clock, logger: silent });
+    const { logger, lines, heard } = listen();
+    const keeper = new PartitionKeeper({ pool: database.pool, clock, logger });
     await keeper.keep();
     expect(await partitions()).toEqual(NAMES);
+    lines.length = 0;
     clock.setNow(NOW + DAY_MS);
     await clock.advance(60 * 60 * 1000);
+    await heard("partitions made");
     await keeper.close();
     expect(await partitions()).toEqual([...NAMES, "incoming_20260311"]);
     expect(clock.pendingTimers).toBe(0);
   });
 
   it("warns once of a day that was detached, and does not say that it made it", async () => {
-    const lines: string[] = [];
-    const logger = pino({ level: "info" }, { write: (line) => void lines.push(line) });
+    const { logger, lines } = listen();
     const clock = new FakeClock(NOW);
     const keeper = new PartitionKeeper({ pool: database.pool, clock, logger });
     await keeper.keep();
@@ -179,15 +201,31 @@ describe("PartitionKeeper", () => {
 
   it("says when it cannot, and tries again in a minute", async () => {
     const clock = new FakeClock(NOW);
-    const lines: string[] = [];
-    const logger = pino({ level: "error" }, { write: (line) => void lines.push(line) });
+    const { logger, lines, heard } = listen();
     const keeper = new PartitionKeeper({ pool: database.pool, clock, logger });
     await database.pool.query("ALTER TABLE incoming RENAME TO gone");
     await keeper.keep();
     expect(lines).toEqual([expect.stringContaining('relation \\"incoming\\" does not exist')]);
     await database.pool.query("ALTER TABLE gone RENAME TO incoming");
     await clock.advance(60_000);
+    await heard("partitions made");
     await keeper.close();
     expect(await partitions()).toEqual(NAMES);
+  });
+
+  it("gives up at once when it is closed while PostgreSQL is silent, and says nothing of it", async () => {
+    await using proxy = await SilentProxy.start(database.url, "pg_inherits");
+    const pool = createPool({ url: proxy.url, logger: silent });
+    const clock = new FakeClock(NOW);
+    const { logger, lines } = listen();
+    const keeper = new PartitionKeeper({ pool, clock, logger });
+    keeper.start();
+    await clock.advance(60 * 60 * 1000);
+    await proxy.fellSilent();
+    await keeper.close();
+    await keeper.close();
+    expect(lines).toEqual([]);
+    expect(clock.pendingTimers).toBe(0);
+    await closePool(pool);
   });
 });

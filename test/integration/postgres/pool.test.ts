@@ -40,3 +40,17 @@ describe("withConnection", () => {
     expect(await run("CREATE TABLE news ()")).not.toBe(first);
   });
 });
+
+describe("createPool", () => {
+  it.each([
+    ["off", "local"],
+    ["local", "local"],
+    ["on", "on"],
+    ["remote_apply", "remote_apply"],
+  ])("with synchronous_commit %s on the server has a commit wait as with %s", async (setting, expected) => {
+    const name = new URL(database.url).pathname.slice(1);
+    await database.pool.query(`ALTER DATABASE ${name} SET synchronous_commit = ${setting}`);
+    const { rows } = await pool.query("SHOW synchronous_commit");
+    expect(rows).toEqual([{ synchronous_commit: expected }]);
+  });
+});

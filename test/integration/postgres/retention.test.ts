@@ -213,6 +213,19 @@ describe("RetentionKeeper", () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it("goes by PostgreSQL's clock when its own is ahead of that", async () => {
+    const now = Date.now();
+    await createPartitions(database.pool, now, { daysBehind: RETENTION_DAYS, daysAhead: 7 });
+    const { keeper, log } = keeperAt(new FakeClock(now + 365 * DAY_MS));
+    await keeper.enforce();
+    await keeper.close();
+    expect(log.map(({ partition }) => partition)).toEqual(expect.arrayContaining(OLD));
+    const names = await partitionNames(database.pool, "incoming");
+    for (let day = 1 - RETENTION_DAYS; day <= 7; day++) {
+      expect(names).toContain(dayPartition(now + day * DAY_MS).name);
+    }
+  });
+
   it("says which are in use, and tries them again before the hour is over", async () => {
     const clock = new FakeClock(NOW);
     const { keeper, log, heardOf } = keeperAt(clock);

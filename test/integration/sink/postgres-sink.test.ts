@@ -1,4 +1,4 @@
-import { Pool } from "pg";
+import { Pool, type PoolConfig } from "pg";
 import { pino } from "pino";
 import { decodeTuples, type IncomingRow } from "../../../src/postgres/incoming-codec.js";
 import { createPartitions } from "../../../src/postgres/partitions.js";
@@ -24,11 +24,14 @@ let database: TestDatabase;
 let pool: Pool;
 let sink: PostgresSink;
 let statements: number;
+let log: string[];
+const logger = pino({ level: "warn" }, { write: (line) => void log.push(line) });
 
 beforeEach(async () => {
+  log = [];
   database = await createStatsDatabase();
   pool = countingPool(database.url);
-  sink = new PostgresSink({ pool, prepare: async () => {} });
+  sink = new PostgresSink({ pool, prepare: async () => {}, logger });
 });
 
 afterEach(async () => {
@@ -37,9 +40,9 @@ afterEach(async () => {
 });
 
 /** The service's pool, which counts the statements that go through it. */
-function countingPool(url: string): Pool {
+function countingPool(url: string, settings: PoolConfig = {}): Pool {
   statements = 0;
-  const counting = createPool({ url, logger: silent });
+  const counting = createPool({ url, logger: silent, settings });
   counting.on("connect", (client) => {
     const query = client.query.bind(client) as (...args: unknown[]) => unknown;
     Object.defineProperty(client, "query", {
@@ -95,6 +98,7 @@ const onBad = (statement: string) =>
      BEGIN IF NEW.property = 'bad' THEN ${statement}; END IF; RETURN NEW; END $$`,
     "CREATE TRIGGER on_bad BEFORE INSERT ON incoming FOR EACH ROW EXECUTE FUNCTION on_bad()",
   );
+const raise = (sqlstate: string) => onBad(`RAISE EXCEPTION 'odd' USING ERRCODE = '${sqlstate}'`);
 const afterRepair = () => execute("DROP TRIGGER on_bad ON incoming");
 
 describe("PostgresSink", () => {
@@ -121,14 +125,26 @@ describe("PostgresSink", () => {
 
   it("prepares before it writes, and writes nothing when that fails", async () => {
     const prepare = () => Promise.reject(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }));
-    sink = new PostgresSink({ pool, prepare });
+    sink = new PostgresSink({ pool, prepare, logger });
     await failureOf(write(rowsAt(NOW, 1)), "transient");
     expect(statements).toBe(0);
   });
 
+  it("warns, once, of a trigger that drops rows in silence, and counts them as inserted", async () => {
+    await onBad("RETURN NULL");
+    expect(await write(rowsAt(NOW, 10))).toMatchObject({ inserted: 10 });
+    expect(log).toEqual([]);
+    expect(await write(spoil(rowsAt(NOW + 1, 10), 2, 3))).toEqual({ inserted: 10, duplicates: 0, dead: 0 });
+    await write(spoil(rowsAt(NOW + 2, 10), 4));
+    expect(await idsIn("incoming")).toHaveLength(27);
+    expect(log.map((line) => JSON.parse(line) as unknown)).toEqual([
+      expect.objectContaining({ level: 40, rows: 10, dropped: 2 }),
+    ]);
+  });
+
   it("takes a server that is out of reach for a transient fault", async () => {
     const nowhere = new Pool({ host: "127.0.0.1", port: 1 });
-    sink = new PostgresSink({ pool: nowhere, prepare: async () => {} });
+    sink = new PostgresSink({ pool: nowhere, prepare: async () => {}, logger });
     await failureOf(write(rowsAt(NOW, 1)), "transient");
     await nowhere.end();
   });
@@ -207,6 +223,14 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
     await execute("ALTER TABLE incoming ALTER remote_ip SET NOT NULL");
     const rows = rowsAt(NOW, 10).map((each, i) => (i === 5 ? { ...each, remoteIp: null } : each));
     expect(await write(rows)).toMatchObject({ inserted: 9, dead: 1, deadBySqlstate: { 23502: 1 } });
+  });
+
+  it("buries what a trigger refuses, at the first try", async () => {
+    await raise("P0001");
+    const rows = spoil(rowsAt(NOW, 100), 42);
+    expect(await write(rows)).toMatchObject({ inserted: 99, dead: 1, deadBySqlstate: { P0001: 1 } });
+    const allBad = rowsAt(NOW + 1, 10).map((each) => ({ ...each, property: "bad" }));
+    expect(await write(allBad)).toMatchObject({ inserted: 0, dead: 10, deadBySqlstate: { P0001: 10 } });
   });
 
   it("tells them from duplicates in the same batch", async () => {
@@ -345,11 +369,20 @@ describe("PostgresSink, when the schema is at fault", () => {
     },
   );
 
+  it("keeps a batch that a new trigger refuses, if it refuses rows of the table, too", async () => {
+    const [known, ...rows] = rowsAt(NOW, 11).map((each) => ({ ...each, property: "bad" })) as [IncomingRow];
+    await write([known]);
+    await raise("P0001");
+    expect((await failureOf(write(rows), "schema")).sqlstate).toBe("P0001");
+    await afterRepair();
+    expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 10, duplicates: 0, dead: 0 });
+  });
+
   it("keeps the batch when it has not the right to write, and writes it once it has", async () => {
     await using role = await createRole(database, "GRANT SELECT ON incoming TO $role");
     const asRole = createPool({ url: role.url, logger: silent });
     try {
-      sink = new PostgresSink({ pool: asRole, prepare: async () => {} });
+      sink = new PostgresSink({ pool: asRole, prepare: async () => {}, logger });
       const rows = rowsAt(NOW, 100);
       expect((await failureOf(write(rows), "schema")).sqlstate).toBe("42501");
       await execute(`GRANT INSERT ON incoming TO ${role.name}`);
@@ -408,7 +441,7 @@ describe("PostgresSink, when it is cut off", () => {
     const impatient = new Pool({ connectionString: database.url, query_timeout: 300 });
     const rows = rowsAt(NOW, 1000);
     const holder = await openTransaction(database.pool, "LOCK TABLE incoming");
-    sink = new PostgresSink({ pool: impatient, prepare: async () => {} });
+    sink = new PostgresSink({ pool: impatient, prepare: async () => {}, logger });
     expect((await failureOf(write(rows), "transient")).message).toBe("Query read timeout");
     await holder[Symbol.asyncDispose]();
     expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
@@ -432,45 +465,81 @@ describe("PostgresSink, when it is cut off", () => {
   });
 });
 
-describe("PostgresSink, when it does not know the fault", () => {
-  const raise = (sqlstate: string) => onBad(`RAISE EXCEPTION 'odd' USING ERRCODE = '${sqlstate}'`);
+describe("PostgresSink, with a database that is slow", () => {
+  /** Has statements with more rows than this take longer than they may. */
+  async function bearUpTo(rows: number): Promise<void> {
+    await execute(
+      `CREATE FUNCTION tire() RETURNS trigger LANGUAGE plpgsql AS $$
+       DECLARE n integer := coalesce(nullif(current_setting('test.rows', true), ''), '0')::integer + 1;
+       BEGIN
+         PERFORM set_config('test.rows', n::text, true), pg_sleep(CASE WHEN n > ${rows} THEN 600 ELSE 0 END);
+         RETURN NEW;
+       END $$`,
+      "CREATE TRIGGER tire BEFORE INSERT ON incoming FOR EACH ROW EXECUTE FUNCTION tire()",
+    );
+    await closePool(pool);
+    pool = countingPool(database.url, { statement_timeout: 500 });
+    sink = new PostgresSink({ pool, prepare: async () => {}, logger });
+  }
 
-  it.each(["P0001", "XX000"])(
-    "keeps the batch for five tries, and blames the row then: %s",
-    async (sqlstate) => {
-      await raise(sqlstate);
-      const rows = spoil(rowsAt(NOW, 100), 42);
-      for (const attempt of [1, 2, 3, 4, 5]) {
-        expect((await failureOf(write(rows, { attempt }), "unknown")).sqlstate).toBe(sqlstate);
-      }
-      expect(await idsIn("incoming")).toEqual([]);
-      expect(await write(rows, { attempt: 6 })).toMatchObject({ inserted: 99, duplicates: 0, dead: 1 });
-      const { rows: dead } = await database.pool.query(
-        "SELECT id, sqlstate, message, attempts FROM incoming_dead",
-      );
-      expect(dead).toEqual([{ id: rows[42]?.id, sqlstate, message: "odd", attempts: 6 }]);
-    },
-  );
+  it("writes a batch that takes too long in halves, and tries no part that is as large again", async () => {
+    await bearUpTo(300);
+    const rows = rowsAt(NOW, 1000);
+    expect(await write(rows)).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
+    expect(await idsIn("incoming")).toEqual(idsOf(rows));
+    // Of 1,000 and of 500 rows, in vain, and four of 250.
+    expect(statements).toBe(6);
+  });
+
+  it("does so with duplicates, too", async () => {
+    const rows = rowsAt(NOW, 1000);
+    await write(rows.slice(0, 1));
+    await bearUpTo(300);
+    expect(await write(rows)).toEqual({ inserted: 999, duplicates: 1, dead: 0 });
+  });
+
+  it("calls it transient when a few rows take too long, too: they wait for something", async () => {
+    await bearUpTo(0);
+    expect((await failureOf(write(rowsAt(NOW, 150)), "transient")).sqlstate).toBe("57014");
+    expect(await idsIn("incoming")).toEqual([]);
+    expect(statements).toBe(2);
+  });
+});
+
+describe("PostgresSink, when it does not know the fault", () => {
+  it("keeps the batch for five tries, and blames the row then", async () => {
+    await raise("XX000");
+    const rows = spoil(rowsAt(NOW, 100), 42);
+    for (const attempt of [1, 2, 3, 4, 5]) {
+      expect((await failureOf(write(rows, { attempt }), "unknown")).sqlstate).toBe("XX000");
+    }
+    expect(await idsIn("incoming")).toEqual([]);
+    expect(await write(rows, { attempt: 6 })).toMatchObject({ inserted: 99, duplicates: 0, dead: 1 });
+    const { rows: dead } = await database.pool.query(
+      "SELECT id, sqlstate, message, attempts FROM incoming_dead",
+    );
+    expect(dead).toEqual([{ id: rows[42]?.id, sqlstate: "XX000", message: "odd", attempts: 6 }]);
+  });
 
   it("blames the schema when over half of the batch is at fault, and no row", async () => {
-    await raise("P0001");
+    await raise("XX000");
     const rows = spoil(rowsAt(NOW, 10), 0, 1, 2, 3, 4, 5);
     const fault = await failureOf(write(rows, { attempt: 6 }), "schema");
-    expect(fault).toMatchObject({ sqlstate: "P0001", message: "most rows of a batch fail: odd" });
+    expect(fault).toMatchObject({ sqlstate: "XX000", message: "most rows of a batch fail: odd" });
     expect(await idsIn("incoming_dead")).toEqual([]);
     await afterRepair();
     expect(await write(rows, { attempt: 7 })).toEqual({ inserted: 6, duplicates: 4, dead: 0 });
   });
 
   it("blames a row that is alone in its batch: it would keep all others from being written", async () => {
-    await raise("P0001");
+    await raise("XX000");
     const rows = spoil(rowsAt(NOW, 1), 0);
     await failureOf(write(rows, { attempt: 5 }), "unknown");
     expect(await write(rows, { attempt: 6 })).toMatchObject({ inserted: 0, duplicates: 0, dead: 1 });
   });
 
   it("blames the rows when it is half of the batch", async () => {
-    await raise("P0001");
+    await raise("XX000");
     const rows = spoil(rowsAt(NOW, 10), 0, 2, 4, 6, 8);
     expect(await write(rows, { attempt: 6 })).toMatchObject({ inserted: 5, duplicates: 0, dead: 5 });
   });

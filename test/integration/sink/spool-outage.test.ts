@@ -62,7 +62,9 @@ class PartOfService {
     const random = Math.random;
     const logger = pino({ level: "debug" }, { write: (line: string) => this.#logged(line) });
     const { ledger, queue } = this;
-    const sink = this.#failable(new PostgresSink({ pool: database.pool, prepare: async () => undefined }));
+    const sink = this.#failable(
+      new PostgresSink({ pool: database.pool, prepare: async () => undefined, logger }),
+    );
     this.spool = new Spool({ directory, maxBytes: 2 ** 24, clock, logger });
     const { spool } = this;
     const options = { flushIntervalMs: 20, shutdownTimeoutMs: 10_000 };

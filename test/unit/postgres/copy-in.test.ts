@@ -34,11 +34,11 @@ describe("CopyIn", () => {
     copy.callback = () => {
       ended += 1;
     };
-    copy.handleCommandComplete();
+    copy.handleCommandComplete({ text: "COPY 7" });
     expect(ended).toBe(0);
     copy.handleReadyForQuery();
     expect(ended).toBe(1);
-    await copy.done;
+    expect(await copy.done).toBe(7);
   });
 
   it("ends with PostgreSQL's error, and with pg's time-out then", async () => {

@@ -54,7 +54,8 @@ describe("classifyFault", () => {
     ["40003", "statement completion unknown", "unknown"],
     ["54000", "program limit exceeded", "unknown"],
     ["55000", "object not in prerequisite state", "unknown"],
-    ["P0001", "raised by a trigger", "unknown"],
+    ["P0001", "raised by a trigger", "row"],
+    ["P0004", "assertion failed in a trigger", "unknown"],
     ["XX000", "internal error", "unknown"],
   ])("takes %s (%s) for %s", (code, _, faultClass) => {
     expect(classifyFault(fromPostgres(code))).toBe(faultClass);
