@@ -48,6 +48,7 @@ export class PostgresSink implements Sink {
       return await withConnection(this.#pool, signal, async (client) => {
         const result = await tryCopy(client, batch.chunks);
         if ("fault" in result) {
+          this.#warnIfSlow(batch.rows, result.fault);
           return await new Salvage(client, batch, options).run(result.fault);
         }
         this.#warnOfDropped(batch.rows, result.kept);
@@ -57,6 +58,16 @@ export class PostgresSink implements Sink {
       throw error instanceof SinkError
         ? error
         : new SinkError(classifyFault(error), sqlstateOf(error), error);
+    }
+  }
+
+  /** At once, for the halves take their time, too, before the try ends. */
+  #warnIfSlow(rows: number, fault: unknown): void {
+    if (isTooSlow(rows, fault)) {
+      this.#logger.warn(
+        { rows, reason: messageOf(fault) },
+        "PostgreSQL took too long for a batch; it is written in halves",
+      );
     }
   }
 
@@ -70,6 +81,10 @@ export class PostgresSink implements Sink {
       );
     }
   }
+}
+
+function isTooSlow(rows: number, fault: unknown): boolean {
+  return rows > SLOW_ROWS_MAX && sqlstateOf(fault) === QUERY_CANCELED;
 }
 
 /** All rows are in, but for those that a trigger dropped; or none are, for this fault. */
@@ -161,7 +176,7 @@ class Salvage {
   /** Halves the rows until the one at fault stands alone, or they are few enough; throws when no row is at fault. */
   async #blame(first: number, end: number, fault: unknown): Promise<void> {
     const rows = end - first;
-    if (sqlstateOf(fault) === QUERY_CANCELED && rows > SLOW_ROWS_MAX) {
+    if (isTooSlow(rows, fault)) {
       this.#rowsMax = Math.ceil(rows / 2);
       return this.#writeHalves(first, end);
     }

@@ -489,6 +489,7 @@ describe("PostgresSink, with a database that is slow", () => {
     expect(await idsIn("incoming")).toEqual(idsOf(rows));
     // Of 1,000 and of 500 rows, in vain, and four of 250.
     expect(statements).toBe(6);
+    expect(log.at(-1)).toContain("PostgreSQL took too long for a batch; it is written in halves");
   });
 
   it("does so with duplicates, too", async () => {
