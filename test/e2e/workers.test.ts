@@ -146,7 +146,7 @@ test("what a killed worker had in its spool is replayed by its successor", async
   expect(await rowIds()).toEqual([...acknowledged].sort());
 });
 
-test("a worker that hangs is told of and kept; once killed it is replaced, and only what it had in memory is lost", async () => {
+test("a worker that hangs is told of and kept; once killed it is replaced, and no more than it had in memory is lost", async () => {
   const { hostname, port } = new URL(database.url);
   await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
   proxy.set("refuse");
@@ -179,7 +179,6 @@ test("a worker that hangs is told of and kept; once killed it is replaced, and o
   expect(Number(books?.recovered)).toBeGreaterThan(0);
   const rows = await rowIds();
   expect(rows).toHaveLength(Number(books?.accepted) + Number(books?.recovered));
-  expect(rows.length).toBeLessThan(400);
   await expectRowFor(new Set([...first.acknowledged, ...meanwhile.acknowledged]));
 });
 
