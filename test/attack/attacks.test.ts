@@ -4,7 +4,7 @@ import { ServiceProcess } from "../support/service-process.js";
 import { connectionAttacks, MAX_CONNECTIONS } from "./scenarios/connections.js";
 import { http1Attacks } from "./scenarios/http1.js";
 import { http2Attacks } from "./scenarios/http2.js";
-import { type AttackRow, attackTable } from "./support/attack.js";
+import { type AttackRow, attackTable, isFull } from "./support/attack.js";
 import { Bystanders } from "./support/bystanders.js";
 
 // In full, an attack lasts as long as the service lets it.
@@ -44,7 +44,11 @@ afterAll(async () => {
   await database.close();
 });
 
-test.each([...connectionAttacks, ...http1Attacks, ...http2Attacks])(
+const attacks = [...connectionAttacks, ...http1Attacks, ...http2Attacks].filter(
+  ({ onlyInFull }) => isFull || onlyInFull !== true,
+);
+
+test.each(attacks)(
   "$name: the others are answered as ever, and memory is bounded",
   async ({ name, tried, run }) => {
     let did = "";

@@ -35,6 +35,7 @@ const comers = amount(2_000, 50_000);
 
 const comingAndGoing: Attack = {
   name: "connections that come and go",
+  onlyInFull: true,
   tried: `${comers} connections that are reset at once`,
   async run(port) {
     const tally = new Tally();

@@ -232,6 +232,7 @@ const bombs = amount(20, 200);
 
 const decompressionBombs: Attack = {
   name: "decompression bombs",
+  onlyInFull: true,
   tried: `${bombs} requests of 64 MiB of zeros, compressed to ${Math.round(bomb.length / 1024)} KiB`,
   async run(port) {
     const tally = new Tally();

@@ -127,6 +127,7 @@ const provoked = amount(10_000, 100_000);
 
 const provokedResets: Attack = {
   name: "resets that the service is made to send (CVE-2025-8671)",
+  onlyInFull: true,
   tried: `${provoked} calls with a WINDOW_UPDATE of 0`,
   async run(port) {
     const tally = await flood(port, provoked, (n) =>
@@ -162,6 +163,7 @@ const continuations = amount(10, 100);
 
 const continuationFlood: Attack = {
   name: "CONTINUATION flood (CVE-2024-27983)",
+  onlyInFull: true,
   tried: `${continuations} sessions, each with a header of up to 16 MiB in frames of 16 KiB`,
   async run(port) {
     const tally = new Tally();
@@ -184,6 +186,7 @@ const brokenContinuations = amount(500, 5000);
 
 const brokenContinuation: Attack = {
   name: "connections cut in the middle of a header (CVE-2024-27983)",
+  onlyInFull: true,
   tried: `${brokenContinuations} sessions that are reset behind half a header`,
   async run(port) {
     const tally = new Tally();
@@ -205,6 +208,7 @@ const hugeHeaderCalls = amount(2_000, 20_000);
 
 const hugeHeaders: Attack = {
   name: "huge headers over HTTP/2",
+  onlyInFull: true,
   tried: `${hugeHeaderCalls} calls with 32 KiB of header`,
   async run(port) {
     const half = headerBlock({ "x-filler": "a".repeat(16_000) });
@@ -318,6 +322,7 @@ const pings = amount(100_000, 1_000_000);
 
 const pingFlood: Attack = {
   name: "PING flood (CVE-2019-9512)",
+  onlyInFull: true,
   tried: `${pings} PINGs whose answers are not read`,
   async run(port) {
     const ping = frame(PING, 0, 0, Buffer.alloc(8));
@@ -329,6 +334,7 @@ const settingsFrames = amount(100_000, 1_000_000);
 
 const settingsFlood: Attack = {
   name: "SETTINGS flood (CVE-2019-9515)",
+  onlyInFull: true,
   tried: `${settingsFrames} SETTINGS whose answers are not read`,
   async run(port) {
     const one = settings([INITIAL_WINDOW_SIZE, 1000]);
@@ -340,6 +346,7 @@ const emptyFrames = amount(100_000, 1_000_000);
 
 const emptyFrameFlood: Attack = {
   name: "empty frames (CVE-2019-9518)",
+  onlyInFull: true,
   tried: `${emptyFrames} DATA frames of no bytes on one stream`,
   async run(port) {
     const tally = await flood(port, emptyFrames, (n) =>
@@ -353,6 +360,7 @@ const tooMany = amount(5_000, 50_000);
 
 const tooManyStreams: Attack = {
   name: "more streams than are allowed",
+  onlyInFull: true,
   tried: `${tooMany} calls on one session, all left open`,
   async run(port) {
     const hasRefused = (tally: Tally) => tally.of("RST_STREAM 7") > 0;
@@ -367,6 +375,7 @@ const malformed = amount(2_000, 20_000);
 
 const malformedCalls: Attack = {
   name: "malformed messages",
+  onlyInFull: true,
   tried: `${malformed} calls that are answered with an error`,
   async run(port) {
     const tally = new Tally();
@@ -389,6 +398,7 @@ const wrongFrames = amount(10_000, 100_000);
 
 const brokenStreams: Attack = {
   name: "frames that break the protocol",
+  onlyInFull: true,
   tried: `${wrongFrames} HEADERS with header fields that are not allowed`,
   async run(port) {
     const tally = await flood(port, wrongFrames, (n) =>

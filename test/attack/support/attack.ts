@@ -10,6 +10,8 @@ export function amount(short: number, full: number): number {
 
 export interface Attack {
   readonly name: string;
+  /** Run in full only: what holds it off is Node's, or shown by another attack, too. Default: false. */
+  readonly onlyInFull?: boolean;
   /** What is done, with numbers. */
   readonly tried: string;
   /** Does it, asserts that it went as meant, leaves, and tells what the service did. */

@@ -10,6 +10,7 @@ const REPLAYED = "spool: batch replayed";
 export const spoolScenarios: readonly Scenario[] = [
   {
     fault: "outage",
+    only: "full",
     async run() {
       await using rig = await ChaosRig.start();
       const producers = rig.produce();
