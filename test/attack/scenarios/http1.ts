@@ -38,6 +38,9 @@ async function sendSlowly(port: number, start: string, byteOf: (n: number) => st
   const attackers = await gather(slowConnections, () => Attacker.open(port, tally));
   await Promise.all(attackers.map((attacker) => attacker.send(start)));
   await drip(attackers, byteOf);
+  if (isFull) {
+    await Promise.all(attackers.map((attacker) => attacker.closedWithin(PATIENCE_MS)));
+  }
   await leaveAll(attackers);
   if (isFull) {
     // A byte that crosses the answer resets the connection, and the attacker may not see the 408.
