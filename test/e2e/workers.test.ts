@@ -90,7 +90,6 @@ test("HTTP/1.1 and HTTP/2 share the port of the workers", async () => {
 
 test.each([
   ["SIGTERM to the primary", (service: ServiceProcess) => service.signal("SIGTERM")],
-  ["SIGTERM to all processes", (service: ServiceProcess) => service.signalGroup("SIGTERM")],
   ["the Ctrl-C of a terminal", (service: ServiceProcess) => service.signalGroup("SIGINT")],
 ])("%s in the middle of the load loses no acknowledged event", async (_, interrupt) => {
   await using service = await ServiceProcess.start(settings(2));
@@ -194,17 +193,14 @@ async function batchFiles(): Promise<string[]> {
   return paths.filter((path) => path.endsWith(".batch"));
 }
 
-test.each([
-  [3, 1],
-  [1, 3],
-])("what %i workers left in the spool is replayed by %i", async (before, after) => {
-  await using first = await ServiceProcess.start(await withoutPostgres(before));
+test("what three workers left in the spool is replayed by one", async () => {
+  await using first = await ServiceProcess.start(await withoutPostgres(3));
   const { acknowledged } = await pushMany(first.url, { count: 100, connections: 12, ack: DURABLE });
   expect(acknowledged.size).toBe(100);
   expect(await first.stop()).toEqual({ status: 0, signal: null });
   expect(await batchFiles()).not.toEqual([]);
 
-  await using second = await ServiceProcess.start(settings(after));
+  await using second = await ServiceProcess.start(settings(1));
   await allReplayed(second);
   expect(await second.stop()).toEqual({ status: 0, signal: null });
   expect(second.log.at(-1)).toMatchObject({ recovered: 100, inserted: 100, spooled: 0, missing: 0 });
