@@ -3,7 +3,7 @@
  * starts a flush.
  */
 import { type Clock, systemClock } from "../clock.js";
-import { FairShare } from "../fair-share.js";
+import { FairShare, mayTakeMore } from "../fair-share.js";
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
 import { type AdmittedEvent, Batch } from "./batch.js";
 
@@ -132,9 +132,8 @@ export class EventQueue {
   /** Whether that many events of the caller, or of nobody in particular, would fit and be allowed if there were no others. */
   couldHold(rows: number, caller?: string): boolean {
     const freeChunks = this.#chunksMax - this.#chunksForMany(rows, 0);
-    const isAllowed = (name: string) =>
-      new FairShare().allows(name, freeChunks * this.#chunkBytes, (rows - 1) * TUPLE_MAX_BYTES);
-    return freeChunks >= 0 && (caller === undefined || isAllowed(caller));
+    const isFair = mayTakeMore((rows - 1) * TUPLE_MAX_BYTES, freeChunks * this.#chunkBytes);
+    return freeChunks >= 0 && (caller === undefined || isFair);
   }
 
   /** Encodes an event and returns the batch that holds it; undefined when there is no room for it. */

@@ -1,5 +1,4 @@
 /** Sees to it, once, that the database is as this version needs it before anything is written to it. */
-
 import { isOutage } from "./outage.js";
 import { orAborted } from "./pool.js";
 

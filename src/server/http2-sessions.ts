@@ -5,6 +5,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import type { Clock } from "../clock.js";
+import { mayTakeMore } from "../fair-share.js";
 import type { RpcServerLimits } from "./limits.js";
 import { OpenStreams } from "./open-streams.js";
 
@@ -54,8 +55,8 @@ export interface Http2SessionsDeps {
 const RECOUNTS_MAX = 16;
 
 /**
- * Tracks HTTP/2 sessions and their streams. No stream has a timer or a listener; times are those of the last
- * sweep, so that a request costs no look at the clock either.
+ * Tracks HTTP/2 sessions and their streams. No stream has a timer, or a listener but for its errors; times are those of
+ * the last sweep, so that a request costs no look at the clock either.
  */
 export class Http2Sessions {
   readonly #clock: Clock;
@@ -114,8 +115,7 @@ export class Http2Sessions {
   }
 
   /**
-   * Whether a session may have one stream more: while it has fewer than are free, so that those who take all they can
-   * leave some for others (as in {@link FairShare}, but with counts that may be too high and cost nothing).
+   * Whether a session may have one stream more: by {@link mayTakeMore}, with counts that may be too high and cost nothing.
    */
   #hasRoom(streams: OpenStreams): boolean {
     if (streams.size < this.#freeAtLeast) {
@@ -126,7 +126,7 @@ export class Http2Sessions {
     if (this.#streamsAtMost - this.#streamsCounted >= this.#limits.maxOpenStreams / RECOUNTS_MAX) {
       this.#countStreams();
     }
-    return streams.size === 0 || streams.size < this.#freeAtLeast;
+    return mayTakeMore(streams.size, this.#freeAtLeast);
   }
 
   get #freeAtLeast(): number {

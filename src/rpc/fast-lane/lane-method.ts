@@ -57,7 +57,10 @@ export class LaneMethod {
     }
   }
 
-  /** Reads a message; undefined when the bytes are none, or have a name that is not known. The stock lane then says what is wrong with them. */
+  /**
+   * Reads a message; undefined when the bytes are none, or have a name that is not known. The stock lane then says what
+   * is wrong with them.
+   */
   decode(bytes: Buffer, format: MessageFormat): RequestMessage | undefined {
     try {
       return this.#decoders[format]?.(bytes) ?? this.#decodeGenerically(bytes, format);

@@ -1,14 +1,11 @@
 import { describeStatus } from "../../../src/commands/describe-status.js";
 import { formatBytes } from "../../../src/commands/print.js";
 import type { ServiceStatus } from "../../../src/status/service-status.js";
+import { aStatus } from "../../support/status.js";
 
 const NOW = Date.UTC(2026, 2, 3, 12);
-const STATUS: ServiceStatus = {
-  version: "1.2.3",
-  processes: 1,
+const STATUS: ServiceStatus = aStatus({
   uptimeMs: 93_784_000,
-  liveness: { ok: true },
-  readiness: { ok: true },
   events: {
     accepted: 1_234_567,
     recovered: 0,
@@ -22,7 +19,7 @@ const STATUS: ServiceStatus = {
   spool: { rows: 0, bytes: 0, maxBytes: 1_073_741_824, files: 0, setAsideFiles: 0, isWritable: true },
   flush: { lastSuccessAt: new Date(NOW - 400).toISOString(), fault: null },
   database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 3 },
-};
+});
 
 test("a status reads at a glance", () => {
   expect(describeStatus(STATUS, NOW)).toEqual([
