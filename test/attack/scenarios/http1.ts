@@ -82,25 +82,28 @@ const stuckLargeBodies: Attack = {
   },
 };
 
+/** Sends half of a request on each of many connections. In full they are too many, and `refusal` is seen. */
+async function sendHalves(port: number, count: number, half: string, refusal: string): Promise<string> {
+  const tally = new Tally();
+  const attackers = await gather(count, () => Attacker.open(port, tally));
+  for (const attacker of attackers) {
+    await attacker.send(half);
+  }
+  await sleep(SHORT_HOLD_MS);
+  await leaveAll(attackers);
+  if (isFull) {
+    didHappen(tally.of(refusal) > 0, `a refusal by ${refusal}`);
+  }
+  return tally.toString();
+}
+
 const unfinishedBodies = amount(500, 4000);
+const PIECE = " ".repeat(60 * 1024);
 
 const unfinishedMiddlingBodies: Attack = {
   name: "bodies that come in one piece, but for a byte",
   tried: `${unfinishedBodies} connections, each with a piece of 60 KiB of a body`,
-  async run(port) {
-    const tally = new Tally();
-    const attackers = await gather(unfinishedBodies, () => Attacker.open(port, tally));
-    const piece = " ".repeat(60 * 1024);
-    for (const attacker of attackers) {
-      await attacker.send(head(piece.length + 1) + piece);
-    }
-    await sleep(SHORT_HOLD_MS);
-    await leaveAll(attackers);
-    if (isFull) {
-      didHappen(tally.of("429") > 0, "the refusal of a body");
-    }
-    return tally.toString();
-  },
+  run: (port) => sendHalves(port, unfinishedBodies, head(PIECE.length + 1) + PIECE, "429"),
 };
 
 const costlyCalls = amount(500, 4000);
@@ -108,19 +111,8 @@ const costlyCalls = amount(500, 4000);
 const compressedCalls: Attack = {
   name: "calls off the fast lane that get stuck",
   tried: `${costlyCalls} connections, each with half a compressed request`,
-  async run(port) {
-    const tally = new Tally();
-    const attackers = await gather(costlyCalls, () => Attacker.open(port, tally));
-    for (const attacker of attackers) {
-      await attacker.send(`${head(200, "Content-Encoding: gzip\r\n")}${"x".repeat(100)}`);
-    }
-    await sleep(SHORT_HOLD_MS);
-    await leaveAll(attackers);
-    if (isFull) {
-      didHappen(tally.of("503") > 0, "the refusal of a call");
-    }
-    return tally.toString();
-  },
+  run: (port) =>
+    sendHalves(port, costlyCalls, head(200, "Content-Encoding: gzip\r\n") + "x".repeat(100), "503"),
 };
 
 const hugeHeaderRequests = amount(50, 500);
