@@ -203,8 +203,11 @@ export class Http2Sessions {
 
   #sweepStreams(streams: OpenStreams): void {
     streams.compact();
-    for (const stream of streams.olderThan(this.#nowMs - this.#limits.requestTimeoutMs)) {
-      if (!isReceived(stream)) {
+    for (const { stream, cameMs } of streams) {
+      if (isAnswered(stream)) {
+        // The client need not send the rest (RFC 9113, section 8.1); what has come nobody reads, so close() would wait.
+        stream.destroy();
+      } else if (this.#nowMs - cameMs >= this.#limits.requestTimeoutMs && !isReceived(stream)) {
         stream.close(constants.NGHTTP2_CANCEL);
       }
     }
@@ -237,6 +240,11 @@ export class Http2Sessions {
 }
 
 function ignore(): void {}
+
+/** Whether the end of the answer has been sent, and the end of the request has not come. */
+function isAnswered(stream: ServerHttp2Stream): boolean {
+  return stream.state.state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL;
+}
 
 /** Whether all of the stream's request has arrived, read or not. */
 function isReceived(stream: ServerHttp2Stream): boolean {

@@ -50,10 +50,10 @@ export class OpenStreams {
     this.#compactAt = Math.max(COMPACT_MIN, 2 * kept);
   }
 
-  /** Those that came at `sinceMs` or before, oldest first. */
-  *olderThan(sinceMs: number): Generator<ServerHttp2Stream, void, undefined> {
-    for (let i = 0; i < this.#streams.length && (this.#cameMs[i] as number) <= sinceMs; i++) {
-      yield this.#streams[i] as ServerHttp2Stream;
+  /** Those that have been added and not been found ended, oldest first. */
+  *[Symbol.iterator](): Generator<{ stream: ServerHttp2Stream; cameMs: number }, void, undefined> {
+    for (let i = 0; i < this.#streams.length; i++) {
+      yield { stream: this.#streams[i] as ServerHttp2Stream, cameMs: this.#cameMs[i] as number };
     }
   }
 }

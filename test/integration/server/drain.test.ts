@@ -51,6 +51,26 @@ describe("drain over HTTP/2", () => {
     await rpc.server.drain(NEVER_MS);
     await closed;
   });
+
+  it("does not wait for the rest of a request that is answered already", async () => {
+    rpc = await openRpcPort(
+      (req, res) => {
+        req.once("data", () => {
+          req.pause();
+          res.end("too large");
+        });
+      },
+      { sweepIntervalMs: 10 },
+    );
+    const session = connect(rpc.url);
+    const call = session.request({ ":method": "POST" });
+    call.write(BIG);
+    expect((await buffer(call)).toString()).toBe("too large");
+    const closed = once(call, "close");
+    await rpc.server.drain(NEVER_MS);
+    await closed;
+    expect(call.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
+  });
 });
 
 describe("drain over HTTP/1.1", () => {
