@@ -1,13 +1,6 @@
 /** The command line: finds the command, reads the settings, and words what goes wrong; it does no work itself. */
 import { parseArgs } from "node:util";
 import type { Command, CommandLine, CommandOption } from "./commands/command.js";
-import { deadCommands } from "./commands/dead.js";
-import { migrateCommand } from "./commands/migrate.js";
-import { pushCommand } from "./commands/push.js";
-import { retentionCommand } from "./commands/retention.js";
-import { serveCommand } from "./commands/serve.js";
-import { statusCommand } from "./commands/status.js";
-import { tokenCommands } from "./commands/token.js";
 import { ConfigError, loadConfig, settingDocs } from "./config.js";
 import { defaultDataDir } from "./data-dir.js";
 import { messageOf } from "./error-message.js";
@@ -18,19 +11,19 @@ const EXIT_OK = 0;
 /** The command line or a setting is wrong. */
 const EXIT_USAGE = 2;
 
-/** By name; a name may have two words. */
-const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries<Command>({
-    serve: { run: serveCommand, description: "run the service (the default)" },
-    migrate: {
-      run: migrateCommand,
-      description: "bring the database at DATABASE_URL to this version's schema",
-    },
-    status: statusCommand,
-    push: pushCommand,
-    ...deadCommands,
-    retention: retentionCommand,
-    ...tokenCommands,
+/** By name; a name may have two words. Each is loaded when it is called: `status` need not wait for a server's code. */
+const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map(
+  Object.entries({
+    serve: async () => (await import("./commands/serve.js")).serveCommand,
+    migrate: async () => (await import("./commands/migrate.js")).migrateCommand,
+    status: async () => (await import("./commands/status.js")).statusCommand,
+    push: async () => (await import("./commands/push.js")).pushCommand,
+    "dead list": async () => (await import("./commands/dead.js")).deadListCommand,
+    "dead replay": async () => (await import("./commands/dead.js")).deadReplayCommand,
+    retention: async () => (await import("./commands/retention.js")).retentionCommand,
+    "token create": async () => (await import("./commands/token.js")).tokenCreateCommand,
+    "token list": async () => (await import("./commands/token.js")).tokenListCommand,
+    "token revoke": async () => (await import("./commands/token.js")).tokenRevokeCommand,
   }),
 );
 
@@ -46,10 +39,10 @@ export async function runCli(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
   try {
-    const { command, rest } = findCommand(args);
+    const { command, rest } = await findCommand(args);
     const { options, operands } = parse(rest, command);
     if (options.help === true) {
-      process.stdout.write(helpText());
+      process.stdout.write(await helpText());
       return EXIT_OK;
     }
     if (options.version === true) {
@@ -69,12 +62,12 @@ export async function runCli(
 }
 
 /** The command that the first words name, and what follows them. */
-function findCommand(args: readonly string[]): { command: Command; rest: readonly string[] } {
+async function findCommand(args: readonly string[]): Promise<{ command: Command; rest: readonly string[] }> {
   const firstOption = args.findIndex((arg) => arg.startsWith("-"));
   const words = firstOption === -1 ? args : args.slice(0, firstOption);
   const [first = "serve", second] = words;
   const twoWords = COMMANDS.get(`${first} ${second}`);
-  const command = twoWords ?? COMMANDS.get(first);
+  const command = await (twoWords ?? COMMANDS.get(first))?.();
   const wordCount = Math.min(words.length, twoWords === undefined ? 1 : 2);
   if (command === undefined || (words.length > wordCount && command.operands === undefined)) {
     throw new UsageError(`unknown command: ${words.join(" ")}`);
@@ -98,18 +91,21 @@ function parse(
   }
 }
 
-function helpText(): string {
+async function helpText(): Promise<string> {
   const settings = settingDocs.map((setting) => {
     const byDefault = setting.default === "" ? "" : ` [${setting.default}]`;
     return `  ${setting.name}${byDefault}\n      ${setting.description}`;
   });
+  const commands = await Promise.all(
+    [...COMMANDS].map(async ([name, load]) => describeCommand(name, await load())),
+  );
   return [
     `stats-service ${version}: takes tiny events over Connect, gRPC and gRPC-Web, writes them to PostgreSQL in bulk`,
     "",
     "Usage: stats-service [command] [options]",
     "",
     "Commands:",
-    ...[...COMMANDS].flatMap(([name, command]) => describeCommand(name, command)),
+    ...commands.flat(),
     "",
     "Options of all:",
     "  -h, --help     this text",

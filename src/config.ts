@@ -6,8 +6,8 @@ import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
 import { DEFAULT_BODY_LIMITS } from "./rpc/body-limits.js";
 import { DEFAULT_MAX_STOCK_CALLS } from "./rpc/call-slots.js";
-import { isOrigin } from "./server/cors.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
+import { isOrigin } from "./server/origin.js";
 import { isProxyRange } from "./server/trusted-proxies.js";
 import { spoolMinBytes } from "./sink/spool.js";
 

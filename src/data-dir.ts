@@ -1,5 +1,5 @@
 /** Chooses where data are kept when no DATA_DIR says it; it makes nothing. */
-import { canServerUserEnter } from "./postgres/embedded.js";
+import { canServerUserEnter } from "./postgres/embedded/server-user.js";
 
 /** Where services that run as root keep their state (Filesystem Hierarchy Standard, section 5.8). */
 const SYSTEM_DATA_DIR = "/var/lib/stats-service";

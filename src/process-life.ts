@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { Config } from "./config.js";
 import { messageOf } from "./error-message.js";
-import { type FinalBooks, type ServiceAddress, StartCancelledError } from "./service.js";
+import { type FinalBooks, type Runnable, type ServiceAddress, StartCancelledError } from "./runnable.js";
 
 /** What calls to files may still take when the process ends, in milliseconds. */
 const FILE_CALLS_MS = 1_000;
@@ -43,13 +43,6 @@ export class ProcessLife {
     this.#hasFailed = true;
     this.#resolveEnd();
   }
-}
-
-/** What is run. */
-export interface Runnable {
-  start(): Promise<ServiceAddress>;
-  /** Never rejects. */
-  stop(): Promise<FinalBooks>;
 }
 
 export interface RunOptions {

@@ -5,40 +5,13 @@ import type { Config } from "./config.js";
 import { type Cradle, createServiceContainer, resolveJobs } from "./container.js";
 import { disposeInReverse } from "./disposal.js";
 import { messageOf } from "./error-message.js";
-import type { LedgerEntry } from "./ingest/ledger.js";
 import { readTableState } from "./postgres/table-state.js";
+import { type FinalBooks, type Runnable, type ServiceAddress, StartCancelledError } from "./runnable.js";
 import type { HealthProbes } from "./server/admin-server.js";
 import { warnIfExposed } from "./server/exposure.js";
 import { claimSpoolDir } from "./sink/spool-folders.js";
 import type { ServiceStatus } from "./status/service-status.js";
 import type { MetricsReading } from "./telemetry/cluster-metrics.js";
-
-/** Where the service can be reached. */
-export interface ServiceAddress {
-  readonly host: string;
-  readonly port: number;
-  /** undefined: in a worker, whose primary has it. */
-  readonly adminPort: number | undefined;
-}
-
-/** The books of a run. */
-export interface FinalBooks extends LedgerEntry {
-  /** Left in memory. */
-  readonly queued: number;
-  /** Events that came in and are nowhere. */
-  readonly missing: number;
-  /** Each event that was accepted has ended somewhere safe. */
-  readonly isBalanced: boolean;
-}
-
-/** stop() was called before start() was through. */
-export class StartCancelledError extends Error {
-  override readonly name = "StartCancelledError";
-
-  constructor() {
-    super("the service was told to stop before it had started");
-  }
-}
 
 export interface ServiceDeps {
   readonly config: Config;
@@ -48,7 +21,7 @@ export interface ServiceDeps {
 }
 
 /** A stats service in this process. start() once, then stop(); stop() is safe before and in the middle of start(). */
-export class Service {
+export class Service implements Runnable {
   readonly #config: Config;
   readonly #logger: Logger;
   readonly #isWorker: boolean;

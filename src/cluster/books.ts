@@ -1,5 +1,5 @@
 /** Adds up what the workers counted; it keeps no books of its own. */
-import type { FinalBooks } from "../service.js";
+import type { FinalBooks } from "../runnable.js";
 
 /** The sum of all; balanced if each is. */
 export function sumBooks(all: readonly FinalBooks[]): FinalBooks {

@@ -7,10 +7,11 @@ import type { Logger } from "pino";
 import type { Config } from "../config.js";
 import { type Cradle, createServiceContainer } from "../container.js";
 import { disposeInReverse } from "../disposal.js";
+import { type FinalBooks, type Runnable, type ServiceAddress, StartCancelledError } from "../runnable.js";
 import { jsonAnswer } from "../server/admin-server.js";
 import { warnIfExposed } from "../server/exposure.js";
 import type { BoundAddress } from "../server/listen.js";
-import { type FinalBooks, prepareDatabase, type ServiceAddress, StartCancelledError } from "../service.js";
+import { prepareDatabase } from "../service.js";
 import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
 import { mergeStatuses, type ServiceStatus } from "../status/service-status.js";
 import { statusPageRoutes } from "../status/status-page.js";
@@ -27,7 +28,7 @@ export interface PrimaryDeps {
 const LOOK_MS = 1_000;
 
 /** A stats service in `WORKERS` processes and this one. start() once, then stop(), as with a Service. */
-export class Primary {
+export class Primary implements Runnable {
   readonly #config: Config;
   readonly #logger: Logger;
   readonly #fork: ForkWorker;

@@ -2,8 +2,8 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
 import { backoffMs } from "../ingest/backoff.js";
+import type { FinalBooks } from "../runnable.js";
 import type { BoundAddress } from "../server/listen.js";
-import type { FinalBooks } from "../service.js";
 import type { ServiceStatus } from "../status/service-status.js";
 import { type MetricsReading, WorkerMetrics } from "../telemetry/cluster-metrics.js";
 import { type Assignment, readToPrimary, type ToWorker } from "./messages.js";

@@ -15,26 +15,24 @@ const DEFAULT_LIMIT = 50;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const JSON_OPTION: CommandOption = { type: "boolean", description: "a line of JSON for each result" };
 
-/** Both commands. */
-export const deadCommands: Readonly<Record<string, Command>> = {
-  "dead list": {
-    run: deadListCommand,
-    description: "show the events that PostgreSQL refused, newest first",
-    options: {
-      limit: { type: "string", placeholder: "N", description: `how many, ${DEFAULT_LIMIT} by default` },
-      json: JSON_OPTION,
-    },
-  },
-  "dead replay": {
-    run: deadReplayCommand,
-    description: "try them again: those with the given ids, or all",
-    operands: "[id ...]",
-    options: { json: JSON_OPTION },
+export const deadListCommand: Command = {
+  run: list,
+  description: "show the events that PostgreSQL refused, newest first",
+  options: {
+    limit: { type: "string", placeholder: "N", description: `how many, ${DEFAULT_LIMIT} by default` },
+    json: JSON_OPTION,
   },
 };
 
+export const deadReplayCommand: Command = {
+  run: replay,
+  description: "try them again: those with the given ids, or all",
+  operands: "[id ...]",
+  options: { json: JSON_OPTION },
+};
+
 /** Prints the newest dead letters. Resolves with the exit status: 0, also when there are none. */
-function deadListCommand(config: Config, { options: { json, limit: text } }: CommandLine): Promise<number> {
+function list(config: Config, { options: { json, limit: text } }: CommandLine): Promise<number> {
   const limit = Number(text ?? DEFAULT_LIMIT);
   if (!Number.isInteger(limit) || limit < 1) {
     throw new UsageError("--limit takes a whole number from 1");
@@ -50,10 +48,7 @@ function deadListCommand(config: Config, { options: { json, limit: text } }: Com
  * Replays the dead letters with the given ids, or all. Resolves with 0, or with 1 when some were refused again, or are
  * not there.
  */
-function deadReplayCommand(
-  config: Config,
-  { operands: ids, options: { json } }: CommandLine,
-): Promise<number> {
+function replay(config: Config, { operands: ids, options: { json } }: CommandLine): Promise<number> {
   const nonsense = ids.find((id) => !UUID.test(id));
   if (nonsense !== undefined) {
     throw new UsageError(`not an id of a dead letter: ${nonsense}`);

@@ -1,5 +1,4 @@
 /** The command `migrate`: brings a database to this version's schema and makes its partitions, then ends. */
-
 import { systemClock } from "../clock.js";
 import type { Config } from "../config.js";
 import { messageOf } from "../error-message.js";
@@ -8,9 +7,15 @@ import { migrate } from "../postgres/migrate.js";
 import { PartitionKeeper } from "../postgres/partition-keeper.js";
 import { closePool, createPool } from "../postgres/pool.js";
 import { createLogger } from "../telemetry/logger.js";
+import type { Command } from "./command.js";
+
+export const migrateCommand: Command = {
+  run: runMigrations,
+  description: "bring the database at DATABASE_URL to this version's schema",
+};
 
 /** Resolves with the exit status: 1 also when partitions could not be made, since nobody else may have the right to. */
-export async function migrateCommand(config: Config): Promise<number> {
+async function runMigrations(config: Config): Promise<number> {
   const logger = createLogger(config.logLevel);
   const url = config.databaseUrl;
   if (url === undefined) {

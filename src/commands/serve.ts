@@ -1,14 +1,12 @@
 /** The command `serve`: runs the service, in one process or several, until a signal tells it to stop. */
 import cluster from "node:cluster";
 import type { Logger } from "pino";
-import { clusterFork } from "../cluster/fork.js";
-import { Primary } from "../cluster/primary.js";
-import { runWorker } from "../cluster/worker.js";
 import type { Config } from "../config.js";
 import { version } from "../package-info.js";
-import { endProcess, ProcessLife, type Runnable, runToEnd } from "../process-life.js";
-import { Service } from "../service.js";
+import { endProcess, ProcessLife, runToEnd } from "../process-life.js";
+import type { Runnable } from "../runnable.js";
 import { createLogger } from "../telemetry/logger.js";
+import type { Command } from "./command.js";
 
 /**
  * One Ctrl-C can arrive more than once: from the terminal, which signals the whole process group, and from a
@@ -20,9 +18,15 @@ export const WATCHDOG_MARGIN_MS = 20_000;
 
 const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
 
-/** Resolves with the exit status: 0 when the service stopped because it was told to and its books balance. */
-export async function serveCommand(config: Config): Promise<number> {
+export const serveCommand: Command = { run: serve, description: "run the service (the default)" };
+
+/**
+ * Resolves with the exit status: 0 when the service stopped because it was told to and its books balance. The code of
+ * the service is loaded once signals are heard: it takes most of the start's time, and `--help` does without.
+ */
+async function serve(config: Config): Promise<number> {
   if (cluster.worker !== undefined) {
+    const { runWorker } = await import("../cluster/worker.js");
     return runWorker(config, cluster.worker);
   }
   const logger = createLogger(config.logLevel);
@@ -31,7 +35,7 @@ export async function serveCommand(config: Config): Promise<number> {
   life.stopOnBugs(logger);
   stopOnSignals(life, logger);
   const { isSound } = await runToEnd({
-    service: config.workers === 1 ? createService(config, logger) : createPrimary(config, logger),
+    service: await (config.workers === 1 ? createService(config, logger) : createPrimary(config, logger)),
     life,
     config,
     logger,
@@ -42,13 +46,18 @@ export async function serveCommand(config: Config): Promise<number> {
   return isSound ? 0 : 1;
 }
 
-function createService(config: Config, logger: Logger): Runnable {
+async function createService(config: Config, logger: Logger): Promise<Runnable> {
+  const { Service } = await import("../service.js");
   const service = new Service({ config, logger });
   process.on("SIGHUP", () => void service.reload());
   return service;
 }
 
-function createPrimary(config: Config, logger: Logger): Runnable {
+async function createPrimary(config: Config, logger: Logger): Promise<Runnable> {
+  const [{ Primary }, { clusterFork }] = await Promise.all([
+    import("../cluster/primary.js"),
+    import("../cluster/fork.js"),
+  ]);
   const primary = new Primary({ config, logger, fork: clusterFork(logger) });
   process.on("SIGHUP", () => primary.signalWorkers("SIGHUP"));
   // However this process comes to exit (a second signal, the watchdog): no worker outlives it.

@@ -17,32 +17,31 @@ const DATE_PATTERN = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$/;
 
 const JSON_OPTION: CommandOption = { type: "boolean", description: "the result as JSON" };
 
-/** All three commands. */
-export const tokenCommands: Readonly<Record<string, Command>> = {
-  "token create": {
-    run: (config, line) => explainingFaults(() => createToken(config, line)),
-    description: "make a token, print it once, and add its hash to AUTH_TOKENS_FILE",
-    options: {
-      name: { type: "string", placeholder: "NAME", description: "who will hold it; required" },
-      properties: { type: "string", placeholder: "A,B", description: "what it may push; absent: anything" },
-      expires: {
-        type: "string",
-        placeholder: "90d|DATE",
-        description: "days from now, or a date or time such as 2030-01-31; absent: never",
-      },
-      json: JSON_OPTION,
+export const tokenCreateCommand: Command = {
+  run: (config, line) => explainingFaults(() => createToken(config, line)),
+  description: "make a token, print it once, and add its hash to AUTH_TOKENS_FILE",
+  options: {
+    name: { type: "string", placeholder: "NAME", description: "who will hold it; required" },
+    properties: { type: "string", placeholder: "A,B", description: "what it may push; absent: anything" },
+    expires: {
+      type: "string",
+      placeholder: "90d|DATE",
+      description: "days from now, or a date or time such as 2030-01-31; absent: never",
     },
+    json: JSON_OPTION,
   },
-  "token list": {
-    run: (config, line) => explainingFaults(() => listTokens(config, line)),
-    description: "show the tokens in AUTH_TOKENS_FILE, without what is secret",
-    options: { json: JSON_OPTION },
-  },
-  "token revoke": {
-    run: (config, line) => explainingFaults(() => revokeToken(config, line)),
-    description: "take a token out of AUTH_TOKENS_FILE",
-    operands: "id",
-  },
+};
+
+export const tokenListCommand: Command = {
+  run: (config, line) => explainingFaults(() => listTokens(config, line)),
+  description: "show the tokens in AUTH_TOKENS_FILE, without what is secret",
+  options: { json: JSON_OPTION },
+};
+
+export const tokenRevokeCommand: Command = {
+  run: (config, line) => explainingFaults(() => revokeToken(config, line)),
+  description: "take a token out of AUTH_TOKENS_FILE",
+  operands: "id",
 };
 
 const HOW_TO_APPLY = "A running service knows it after SIGHUP.";

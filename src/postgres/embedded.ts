@@ -13,7 +13,6 @@ import { connectWhenReady, portUnusable } from "./embedded/readiness.js";
 import { type ServerProcess, spawnServer } from "./embedded/server-process.js";
 
 export { EmbeddedPostgresError } from "./embedded/error.js";
-export { canServerUserEnter } from "./embedded/server-user.js";
 
 export interface EmbeddedPostgresOptions {
   /** DATA_DIR, absolute: holds the cluster (`postgres`), the server's log (`postgres.log`) and a lock. */

@@ -6,11 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import { pino } from "pino";
-import {
-  canServerUserEnter,
-  EmbeddedPostgres,
-  EmbeddedPostgresError,
-} from "../../../src/postgres/embedded.js";
+import { canServerUserEnter } from "../../../src/postgres/embedded/server-user.js";
+import { EmbeddedPostgres, EmbeddedPostgresError } from "../../../src/postgres/embedded.js";
 import { copyCheckout, type EmbeddedService, startEmbeddedService } from "../../support/embedded-service.js";
 import { freePort } from "../../support/free-port.js";
 
