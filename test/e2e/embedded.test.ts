@@ -29,22 +29,19 @@ async function storedItems(): Promise<number[]> {
   return rows.map(({ property_id }) => Number(property_id));
 }
 
-test.each(["1", "2"])(
-  "without DATABASE_URL the service, with %s workers, brings its own PostgreSQL and keeps the data between runs",
-  async (workers) => {
-    environment = { ...environment, WORKERS: workers };
-    {
-      await using service = await ServiceProcess.start(environment);
-      await push(service.url, { property: "news", section: 1, id: 1 });
-      service.signalGroup("SIGINT");
-      expect(await service.ended()).toEqual({ status: 0, signal: null });
-    }
+test("without DATABASE_URL the service brings its own PostgreSQL and keeps the data between runs, with more workers, too", async () => {
+  {
     await using service = await ServiceProcess.start(environment);
-    await push(service.url, { property: "news", section: 1, id: 2, ack: "ACK_MODE_DURABLE" });
-    expect(await storedItems()).toEqual([1, 2]);
-    expect(await service.stop()).toEqual({ status: 0, signal: null });
-  },
-);
+    await push(service.url, { property: "news", section: 1, id: 1 });
+    service.signalGroup("SIGINT");
+    expect(await service.ended()).toEqual({ status: 0, signal: null });
+  }
+  await using service = await ServiceProcess.start({ ...environment, WORKERS: "2" });
+  await push(service.url, { property: "news", section: 1, id: 2, ack: "ACK_MODE_DURABLE" });
+  expect(await storedItems()).toEqual([1, 2]);
+  service.signalGroup("SIGINT");
+  expect(await service.ended()).toEqual({ status: 0, signal: null });
+});
 
 test("a killed run leaves nothing in the way of the next", async () => {
   {
@@ -57,46 +54,47 @@ test("a killed run leaves nothing in the way of the next", async () => {
   expect(await service.stop()).toEqual({ status: 0, signal: null });
 });
 
-test.each([
-  [
-    "a port that is in use",
-    async (inUse: ServiceProcess) => ({
-      DATA_DIR: join(dataDir, "other"),
-      EMBEDDED_POSTGRES_PORT: String(await freePort()),
-      PORT: String(inUse.port),
-    }),
-    /^PORT/,
-  ],
-  [
-    "an embedded PostgreSQL's port that is in use",
-    async () => ({ ...environment, DATA_DIR: join(dataDir, "other") }),
-    /EMBEDDED_POSTGRES_PORT/,
-  ],
-  ["a data directory of another running service", async () => environment, /DATA_DIR/],
-  [
-    "a data directory that is a file",
-    async () => {
-      await writeFile(join(dataDir, "file"), "");
-      return {
-        ...environment,
-        DATA_DIR: join(dataDir, "file"),
-        EMBEDDED_POSTGRES_PORT: String(await freePort()),
-      };
+describe("beside a service that runs", () => {
+  let running: ServiceProcess;
+  let takenDir: string;
+  let takenPort: string;
+
+  beforeAll(async () => {
+    takenDir = await mkdtemp(join(tmpdir(), "stats-e2e-"));
+    await chmod(takenDir, 0o755);
+    takenPort = String(await freePort());
+    running = await ServiceProcess.start({ DATA_DIR: takenDir, EMBEDDED_POSTGRES_PORT: takenPort });
+  });
+
+  afterAll(async () => {
+    const ending = await running.stop();
+    await rm(takenDir, { recursive: true, force: true });
+    expect(ending).toEqual({ status: 0, signal: null });
+  });
+
+  test.each([
+    ["its port", () => ({ PORT: String(running.port) }), /^PORT/],
+    ["the port of its PostgreSQL", () => ({ EMBEDDED_POSTGRES_PORT: takenPort }), /EMBEDDED_POSTGRES_PORT/],
+    ["its data directory", () => ({ DATA_DIR: takenDir }), /DATA_DIR/],
+  ])(
+    "%s ends the start of another at once, with one line that names the setting",
+    async (_name, same, setting) => {
+      await expectNoStart({ ...environment, ...same() }, setting);
     },
-    /DATA_DIR/,
-  ],
-])(
-  "%s ends the start at once, with one line that names the setting",
-  async (_name, badEnvironment, setting) => {
-    await using running = await ServiceProcess.start(environment);
-    // One that was never ready has nobody to wait for.
-    const lameDuck = { LAME_DUCK_MS: "3600000" };
-    await using service = ServiceProcess.spawn([], { ...(await badEnvironment(running)), ...lameDuck });
-    const ending = await service.ended();
-    expect(ending).toEqual({ status: 1, signal: null });
-    const fatal = service.log.filter(({ level }) => level === "fatal");
-    expect(fatal).toHaveLength(1);
-    expect(String(fatal[0]?.reason)).toMatch(setting);
-    expect(await running.stop()).toEqual({ status: 0, signal: null });
-  },
-);
+  );
+});
+
+test("a data directory that is a file ends the start at once, with one line that names the setting", async () => {
+  const file = join(dataDir, "file");
+  await writeFile(file, "");
+  await expectNoStart({ ...environment, DATA_DIR: file }, /DATA_DIR/);
+});
+
+async function expectNoStart(badEnvironment: Record<string, string>, setting: RegExp): Promise<void> {
+  // One that was never ready has nobody to wait for.
+  const lameDuck = { LAME_DUCK_MS: "3600000" };
+  await using service = ServiceProcess.spawn([], { ...badEnvironment, ...lameDuck });
+  expect(await service.ended()).toEqual({ status: 1, signal: null });
+  const fatal = service.log.filter(({ level }) => level === "fatal");
+  expect(fatal).toEqual([expect.objectContaining({ reason: expect.stringMatching(setting) })]);
+}
