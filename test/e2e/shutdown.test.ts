@@ -27,26 +27,25 @@ async function expectExactlyTheAcknowledged({ acknowledged, failed }: PushRecord
   expect([...stored].filter((id) => !acknowledged.has(id) && !failed.has(id))).toEqual([]);
 }
 
-const PUSHES = { count: 20_000, connections: 64 };
-
 test("SIGTERM right after 20,000 pushes loses none, and the exit status is 0", async () => {
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url });
-  const record = await pushMany(service.url, PUSHES);
+  const record = await pushMany(service.url, { count: 20_000, connections: 64 });
   const ending = await service.stop("SIGTERM");
   expect(ending).toEqual({ status: 0, signal: null });
-  expect(record.acknowledged.size).toBe(PUSHES.count);
+  expect(record.acknowledged.size).toBe(20_000);
   await expectExactlyTheAcknowledged(record);
 });
 
-test("SIGINT to the whole process group in the middle of 20,000 pushes loses no acknowledged one", async () => {
+test("SIGINT to the whole process group in the middle of pushes loses no acknowledged one", async () => {
+  const pushes = { count: 4_000, connections: 64 };
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url });
-  const record = await pushMany(service.url, PUSHES, (answers) => {
-    if (answers === PUSHES.count / 2) {
+  const record = await pushMany(service.url, pushes, (answers) => {
+    if (answers === pushes.count / 2) {
       service.signalGroup("SIGINT");
     }
   });
   expect(await service.ended()).toEqual({ status: 0, signal: null });
-  expect(record.acknowledged.size).toBeGreaterThanOrEqual(PUSHES.count / 2 - PUSHES.connections);
+  expect(record.acknowledged.size).toBeGreaterThanOrEqual(pushes.count / 2 - pushes.connections);
   expect(record.failed.size).toBeGreaterThan(0);
   await expectExactlyTheAcknowledged(record);
 });

@@ -53,7 +53,6 @@ const QUEUE_ROWS_MAX = 5_000;
 
 export const serviceScenarios: readonly Scenario[] = [
   { fault: "SIGTERM", only: "full", run: endedAgainAndAgain("SIGTERM", "ACK_MODE_QUEUED", 50) },
-  { fault: "SIGTERM, a few", only: "short", run: endedAgainAndAgain("SIGTERM", "ACK_MODE_QUEUED", 3) },
   { fault: "SIGKILL, durable", only: "full", run: endedAgainAndAgain("SIGKILL", "ACK_MODE_DURABLE", 50) },
   {
     fault: "SIGKILL, durable, a few",
@@ -61,7 +60,6 @@ export const serviceScenarios: readonly Scenario[] = [
     run: endedAgainAndAgain("SIGKILL", "ACK_MODE_DURABLE", 3),
   },
   { fault: "SIGKILL of a worker", only: "full", run: workerKilledAgainAndAgain(8) },
-  { fault: "SIGKILL of a worker, twice", only: "short", run: workerKilledAgainAndAgain(2) },
   {
     fault: "SIGKILL, queued",
     only: "full",
