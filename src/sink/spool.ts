@@ -142,11 +142,6 @@ export class Spool {
     return spoolRoomBytes(this.#maxBytes - this.#bytes);
   }
 
-  /** Share of the bound in use, from 0 to 1, or more if an earlier run had a higher bound. */
-  get fullness(): number {
-    return this.#bytes / this.#maxBytes;
-  }
-
   /** Batches in the spool. */
   get files(): number {
     return this.#entries.length;
