@@ -1,5 +1,4 @@
 /** The command `migrate`: brings a database to this version's schema and makes its partitions, then ends. */
-
 import { systemClock } from "../clock.js";
 import type { Config } from "../config.js";
 import { messageOf } from "../error-message.js";

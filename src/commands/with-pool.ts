@@ -5,6 +5,7 @@ import type { Config } from "../config.js";
 import { messageOf } from "../error-message.js";
 import { EmbeddedPostgres } from "../postgres/embedded.js";
 import { closePool, createPool } from "../postgres/pool.js";
+import { complain } from "./print.js";
 
 /**
  * The database of the service: DATABASE_URL's, or the embedded one, which runs while the service does. Resolves with
@@ -21,7 +22,7 @@ export async function withPool(config: Config, work: (pool: Pool) => Promise<num
   try {
     return await work(pool);
   } catch (error) {
-    process.stderr.write(`stats-service: the database did not do it: ${messageOf(error)}\n`);
+    complain(`the database did not do it: ${messageOf(error)}`);
     return 1;
   } finally {
     await closePool(pool);

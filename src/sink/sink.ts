@@ -1,5 +1,4 @@
 /** What the Flusher needs of the place where batches end: an interface and its errors, no behaviour. */
-
 import { messageOf } from "../error-message.js";
 import type { FaultClass } from "../postgres/sqlstate.js";
 
