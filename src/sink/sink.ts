@@ -52,4 +52,9 @@ export class SinkError extends Error {
     this.faultClass = faultClass;
     this.sqlstate = sqlstate;
   }
+
+  /** What a sink has thrown, as what it should have thrown. */
+  static of(error: unknown): SinkError {
+    return error instanceof SinkError ? error : new SinkError("unknown", undefined, error);
+  }
 }
