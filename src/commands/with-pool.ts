@@ -3,7 +3,7 @@ import type { Pool } from "pg";
 import { pino } from "pino";
 import type { Config } from "../config.js";
 import { messageOf } from "../error-message.js";
-import { EmbeddedPostgres } from "../postgres/embedded.js";
+import { embeddedUrl } from "../postgres/embedded.js";
 import { closePool, createPool } from "../postgres/pool.js";
 import { complain } from "./print.js";
 
@@ -13,12 +13,7 @@ import { complain } from "./print.js";
  */
 export async function withPool(config: Config, work: (pool: Pool) => Promise<number>): Promise<number> {
   const logger = pino({ level: "silent" });
-  const embedded = new EmbeddedPostgres({
-    dataDir: config.dataDir,
-    port: config.embeddedPostgresPort,
-    logger,
-  });
-  const pool = createPool({ url: config.databaseUrl ?? embedded.url, logger });
+  const pool = createPool({ url: config.databaseUrl ?? embeddedUrl(config.embeddedPostgresPort), logger });
   try {
     return await work(pool);
   } catch (error) {
