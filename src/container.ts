@@ -1,4 +1,4 @@
-/** Wires the service together: the only module that knows all the others. It starts nothing. */
+/** Wires the service together: the only module that knows all its parts. It starts nothing. */
 import { randomInt } from "node:crypto";
 import { type AwilixContainer, asClass, asFunction, asValue, createContainer, InjectionMode } from "awilix";
 import type { Pool } from "pg";

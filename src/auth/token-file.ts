@@ -2,7 +2,7 @@
 import { type FileHandle, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { z } from "zod";
-import { messageOf } from "../error-message.js";
+import { codeOf, messageOf } from "../error-message.js";
 import { PROPERTY_PATTERN } from "../ingest/admission.js";
 import { TOKEN_HASH_PATTERN, TOKEN_ID_PATTERN } from "./token.js";
 
@@ -137,7 +137,7 @@ async function openExclusively(temporary: string, path: string): Promise<FileHan
   try {
     return await open(temporary, "wx", OWNER_ONLY);
   } catch (cause) {
-    const isThere = (cause as NodeJS.ErrnoException).code === "EEXIST";
+    const isThere = codeOf(cause) === "EEXIST";
     const reason = isThere
       ? `another command is changing it; if none is, remove ${basename(temporary)} beside it`
       : `cannot be written: ${messageOf(cause)}`;

@@ -1,5 +1,4 @@
 /** The public face of the client, `stats-service/client`: for Node and browsers. */
-
 export { AckMode } from "../../gen/stats/v1/stats_pb.js";
 export type { BatchPusher } from "./batch-sender.js";
 export {

@@ -1,13 +1,14 @@
 /** Words a status for a terminal; it judges nothing. */
 import { COUNT_MAX } from "../postgres/table-state.js";
-import type { RoomStatus, ServiceStatus, Verdict } from "../status/service-status.js";
+import type { Probe } from "../server/health.js";
+import type { RoomStatus, ServiceStatus } from "../status/service-status.js";
 import { formatBytes, formatCount } from "./print.js";
 
 /** One line for each part, the verdicts first. `nowMs` is Unix time in milliseconds. */
 export function describeStatus(status: ServiceStatus, nowMs: number): string[] {
   const { events, queue, spool, flush } = status;
   return [
-    line("health", `${describeVerdict(status.liveness, "alive", "NOT ALIVE")}, ${describeReadiness(status)}`),
+    line("health", `${describeProbe(status.liveness, "alive", "NOT ALIVE")}, ${describeReadiness(status)}`),
     line("version", describeVersion(status)),
     line(
       "accepted",
@@ -28,12 +29,12 @@ function line(part: string, text: string): string {
   return `${part.padEnd(10)}${text}`;
 }
 
-function describeVerdict(verdict: Verdict, good: string, bad: string): string {
-  return verdict.ok ? good : `${bad}: ${verdict.reason}`;
+function describeProbe(probe: Probe, good: string, bad: string): string {
+  return probe.ok ? good : `${bad}: ${probe.reason}`;
 }
 
 function describeReadiness({ readiness }: ServiceStatus): string {
-  return describeVerdict(readiness, "ready", "NOT READY");
+  return describeProbe(readiness, "ready", "NOT READY");
 }
 
 function describeVersion({ version, processes, uptimeMs }: ServiceStatus): string {

@@ -1,8 +1,13 @@
-/** What commands say on standard output; the log is none of its business. */
+/** What commands say on standard output and standard error; the log is none of its business. */
 
 /** Prints each line. */
 export function print(lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+}
+
+/** Says on standard error, in one line, what went wrong. */
+export function complain(message: string): void {
+  process.stderr.write(`stats-service: ${message}\n`);
 }
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"] as const;

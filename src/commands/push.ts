@@ -4,7 +4,7 @@ import { createBufferingClient } from "../client/buffering-client.js";
 import type { StatsEvent } from "../client/event.js";
 import { backgroundClock, systemClock } from "../clock.js";
 import type { Config } from "../config.js";
-import { messageOf } from "../error-message.js";
+import { codeOf, messageOf } from "../error-message.js";
 import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine } from "./command.js";
 import { type EventLine, readEventLines } from "./push/event-lines.js";
@@ -152,7 +152,7 @@ class CountedInput implements AsyncIterable<Uint8Array> {
         yield chunk as Buffer;
       }
     } catch (error) {
-      if ((error as { code?: unknown }).code !== "ERR_STREAM_PREMATURE_CLOSE") {
+      if (codeOf(error) !== "ERR_STREAM_PREMATURE_CLOSE") {
         throw error;
       }
     }

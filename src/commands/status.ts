@@ -7,7 +7,7 @@ import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine } from "./command.js";
 import { describeStatus } from "./describe-status.js";
 import { fetchStatus } from "./fetch-status.js";
-import { print } from "./print.js";
+import { complain, print } from "./print.js";
 
 const EXIT_READY = 0;
 const EXIT_NOT_READY = 1;
@@ -66,8 +66,4 @@ function adminUrlOf({ host, adminPort }: Config): string | undefined {
   return adminPort === 0
     ? undefined
     : `http://${address.includes(":") ? `[${address}]` : address}:${adminPort}`;
-}
-
-function complain(message: string): void {
-  process.stderr.write(`stats-service: ${message}\n`);
 }

@@ -10,6 +10,7 @@ import {
 import type { Config } from "../config.js";
 import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine, CommandOption } from "./command.js";
+import { complain, print } from "./print.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const DAYS_PATTERN = /^(\d{1,5})d$/;
@@ -63,7 +64,7 @@ async function createToken({ authTokensFile: file }: Config, { options }: Comman
     await changeTokenFile(file, (entries) => [...entries, entry]);
   }
   const text = formatToken(token);
-  process.stdout.write(`${options.json === true ? JSON.stringify({ token: text, entry }) : text}\n`);
+  print([options.json === true ? JSON.stringify({ token: text, entry }) : text]);
   process.stderr.write(
     file === undefined
       ? `This is the only time that the token is shown. AUTH_TOKENS_FILE is not set; the entry for it is\n${JSON.stringify(entry)}\n`
@@ -78,7 +79,7 @@ async function listTokens(config: Config, { options }: CommandLine): Promise<voi
       ? JSON.stringify({ id, name, properties, expires })
       : `${id}  ${name}  ${properties?.join(",") ?? "any property"}  ${expires ?? "never expires"}`,
   );
-  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+  print(lines);
 }
 
 async function revokeToken(config: Config, { operands: [id, ...more] }: CommandLine): Promise<void> {
@@ -102,7 +103,7 @@ async function explainingFaults(work: () => Promise<void>): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof TokenFileError) {
-      process.stderr.write(`stats-service: ${error.message}\n`);
+      complain(error.message);
       return 1;
     }
     throw error;

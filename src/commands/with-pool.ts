@@ -3,8 +3,9 @@ import type { Pool } from "pg";
 import { pino } from "pino";
 import type { Config } from "../config.js";
 import { messageOf } from "../error-message.js";
-import { EmbeddedPostgres } from "../postgres/embedded.js";
+import { embeddedUrl } from "../postgres/embedded.js";
 import { closePool, createPool } from "../postgres/pool.js";
+import { complain } from "./print.js";
 
 /**
  * The database of the service: DATABASE_URL's, or the embedded one, which runs while the service does. Resolves with
@@ -12,16 +13,11 @@ import { closePool, createPool } from "../postgres/pool.js";
  */
 export async function withPool(config: Config, work: (pool: Pool) => Promise<number>): Promise<number> {
   const logger = pino({ level: "silent" });
-  const embedded = new EmbeddedPostgres({
-    dataDir: config.dataDir,
-    port: config.embeddedPostgresPort,
-    logger,
-  });
-  const pool = createPool({ url: config.databaseUrl ?? embedded.url, logger });
+  const pool = createPool({ url: config.databaseUrl ?? embeddedUrl(config.embeddedPostgresPort), logger });
   try {
     return await work(pool);
   } catch (error) {
-    process.stderr.write(`stats-service: the database did not do it: ${messageOf(error)}\n`);
+    complain(`the database did not do it: ${messageOf(error)}`);
     return 1;
   } finally {
     await closePool(pool);

@@ -5,6 +5,7 @@ import { chmod, type FileHandle, mkdir, open, readdir, realpath, rename, rm } fr
 import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { codeOf, messageOf } from "../error-message.js";
 
 /** Another live process (or another lock in this one) holds the directory. */
 export class DirectoryLockedError extends Error {
@@ -212,17 +213,4 @@ function isListening(path: string): Promise<boolean> {
       else reject(error);
     });
   });
-}
-
-function codeOf(error: unknown): string | undefined {
-  return isObject(error) && typeof error.code === "string" ? error.code : undefined;
-}
-
-function messageOf(error: unknown): string {
-  return isObject(error) && typeof error.message === "string" ? error.message : String(error);
-}
-
-/** By shape: an error from another realm, a test runner's sandbox say, is no instance of our Error. */
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }

@@ -26,9 +26,9 @@ export interface FieldViolation {
 }
 
 /** How far the time of a caller's event id may lie in the past, in milliseconds. */
-export const EVENT_ID_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
+const EVENT_ID_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 /** How far it may lie in the future, in milliseconds: clocks differ. */
-export const EVENT_ID_MAX_AHEAD_MS = 5 * 60 * 1000;
+const EVENT_ID_MAX_AHEAD_MS = 5 * 60 * 1000;
 
 /** What is stored of a caller's address: all of it, the network it is in, or nothing. */
 export const REMOTE_IP_POLICIES = ["store", "truncate", "drop"] as const;

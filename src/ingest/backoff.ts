@@ -9,6 +9,9 @@ export interface BackoffOptions {
   readonly minMs?: number;
 }
 
+/** While a person has to repair the schema: asking often only fills the log. */
+export const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 1_000 };
+
 /**
  * A wait before try `failures + 1`, in milliseconds: exponential with full jitter, so that many services that
  * lost the same database do not come back in step.

@@ -57,11 +57,6 @@ export class Batch implements EncodedBatch {
     return this.#tail === undefined || this.#tail.length - this.#tailUsed < TUPLE_MAX_BYTES;
   }
 
-  /** Whole chunks that it holds, in use or not. */
-  get chunkCount(): number {
-    return this.#full.length + (this.#tail === undefined ? 0 : 1);
-  }
-
   /** True when a caller waits for it to be on stable storage. */
   get hasWaiters(): boolean {
     return this.#waiters.size > 0;

@@ -5,7 +5,7 @@
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
-import { type BackoffOptions, backoffMs } from "./backoff.js";
+import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "./backoff.js";
 import { type Batch, joinBatches } from "./batch.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
@@ -61,8 +61,6 @@ const SPOOL_FILE_BYTES = 2 ** 20;
 /** Durable callers are gathered this long for one file during an outage: each takes a block of the disk. */
 const SPOOL_GATHER_MS = 10;
 const RETRY_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 30_000 };
-/** Someone has to repair the schema first; asking often only fills the log. */
-const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 1_000 };
 
 /** Delivers the batches of a queue. One try is in flight at a time, and beside it one file on its way to the spool. */
 export class Delivery {
@@ -221,11 +219,7 @@ export class Delivery {
     try {
       await this.#write(attempt).then(
         (outcome) => this.#succeed(attempt, outcome),
-        (error: unknown) =>
-          this.#fail(
-            attempt,
-            error instanceof SinkError ? error : new SinkError("unknown", undefined, error),
-          ),
+        (error: unknown) => this.#fail(attempt, SinkError.of(error)),
       );
     } catch (reason) {
       this.#bug = { reason };

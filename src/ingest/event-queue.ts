@@ -93,7 +93,7 @@ export class EventQueue {
     return this.#chunksInUse / this.#chunksMax;
   }
 
-  /** True when a full batch waits to be taken. */
+  /** True when a sealed batch waits to be taken. */
   get hasSealed(): boolean {
     return this.#sealed.length > 0;
   }

@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
 import { type EncodedBatch, type Sink, SinkError } from "../sink/sink.js";
-import { type BackoffOptions, backoffMs } from "./backoff.js";
+import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "./backoff.js";
 import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
 import { Waker } from "./waker.js";
@@ -55,8 +55,6 @@ export interface SpoolReplayDeps<B extends SpooledBatch = SpooledBatch> {
 const LOOK_MS = 1_000;
 const RESTART_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 10_000, minMs: 100 };
 const RETRY_BACKOFF: BackoffOptions = { firstMs: 200, maxMs: 30_000, minMs: 100 };
-/** Someone has to repair the schema first; asking often only fills the log. */
-const SCHEMA_BACKOFF: BackoffOptions = { firstMs: 10_000, maxMs: 30_000, minMs: 1_000 };
 
 /**
  * Replays the spool, one batch at a time. `new` → `running` by start(); → `closed`, for good, by close().
@@ -191,8 +189,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     try {
       outcome = await sink.write(encoded, { signal: this.#abort.signal, attempt: this.#attempts });
     } catch (error) {
-      const fault = error instanceof SinkError ? error : new SinkError("unknown", undefined, error);
-      this.#fail(batch, fault, startedAt);
+      this.#fail(batch, SinkError.of(error), startedAt);
       return;
     }
     ledger.replay(batch.rows, outcome);

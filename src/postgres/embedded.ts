@@ -26,6 +26,11 @@ export interface EmbeddedPostgresOptions {
 
 const DATABASE = "stats";
 
+/** The URL of the embedded PostgreSQL that listens on `port`, whoever started it. */
+export function embeddedUrl(port: number): string {
+  return `postgres://postgres@127.0.0.1:${port}/${DATABASE}`;
+}
+
 /** Between a death of the server and its next start; doubled up to the last while it does not come up. */
 const RESTART_FIRST_MS = 500;
 const RESTART_LAST_MS = 30_000;
@@ -51,7 +56,7 @@ export class EmbeddedPostgres implements AsyncDisposable {
 
   /** Known before `start()`. */
   get url(): string {
-    return `postgres://postgres@127.0.0.1:${this.#options.port}/${DATABASE}`;
+    return embeddedUrl(this.#options.port);
   }
 
   /**

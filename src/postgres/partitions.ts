@@ -70,9 +70,11 @@ export function createPartitions(
     const made: string[] = [];
     const detached: string[] = [];
     for (const table of PARTITIONED_TABLES) {
-      for (const [name, state] of await createPartitionsOf(table, client, nowMs, range)) {
-        if (state === "made") made.push(name);
-        if (state === "detached") detached.push(name);
+      for (const partition of await missingPartitions(client, table, nowMs, range)) {
+        const state = await createPartition(client, table, partition);
+        if (state !== "attached") {
+          (state === "made" ? made : detached).push(partition.name);
+        }
       }
     }
     return { made, detached };
@@ -82,22 +84,18 @@ export function createPartitions(
 /** `attached`: another service made it in the same moment. */
 type PartitionState = "made" | "attached" | "detached";
 
-async function createPartitionsOf(
-  table: PartitionedTable,
+async function missingPartitions(
   client: PoolClient,
+  table: PartitionedTable,
   nowMs: number,
   { daysBehind, daysAhead }: DayRange,
-): Promise<Map<string, PartitionState>> {
-  const states = new Map<string, PartitionState>();
+): Promise<DayPartition[]> {
   const wanted: DayPartition[] = [];
   for (let day = -daysBehind; day <= daysAhead; day++) {
     wanted.push(dayPartition(nowMs + day * DAY_MS, table));
   }
   const existing = await partitionNames(client, table);
-  for (const partition of wanted.filter(({ name }) => !existing.has(name))) {
-    states.set(partition.name, await createPartition(client, table, partition));
-  }
-  return states;
+  return wanted.filter(({ name }) => !existing.has(name));
 }
 
 /** The names of all partitions of a table; with their schema where it is not the one that is searched first. */

@@ -181,9 +181,9 @@ function dayOf(name: string): number | undefined {
 }
 
 /**
- * Drops a partition in one transaction; false when it is a partition no more. We wait for the table, for a moment, since under load there is always a COPY
- * that ends soon; once we have it inserts wait for us, so whoever is at the partitions themselves makes us give up.
- * The parent comes first, as in each query, so that this cannot deadlock.
+ * Drops a partition in one transaction; false when it is a partition no more. We wait for the table, for a moment, since
+ * under load there is always a COPY that ends soon; once we have it, inserts wait for us, so whoever is at the partitions
+ * themselves makes us give up. The parent comes first, as in each query, so that this cannot deadlock.
  */
 function drop(client: PoolClient, { table, name }: ExpiredPartition): Promise<boolean> {
   return inTransaction(client, async () => {

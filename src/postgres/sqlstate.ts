@@ -14,20 +14,21 @@
  */
 export type FaultClass = "transient" | "duplicate" | "row" | "schema" | "unknown";
 
-export const NOT_NULL_VIOLATION = "23502";
-export const UNIQUE_VIOLATION = "23505";
-export const CHECK_VIOLATION = "23514";
 export const EXCLUSION_VIOLATION = "23P01";
 export const READ_ONLY_TRANSACTION = "25006";
 export const DEPENDENT_OBJECTS_STILL_EXIST = "2BP01";
-export const SERIALIZATION_FAILURE = "40001";
-export const DEADLOCK_DETECTED = "40P01";
 export const LOCK_NOT_AVAILABLE = "55P03";
-export const INVALID_BINARY_REPRESENTATION = "22P03";
-export const BAD_COPY_FILE_FORMAT = "22P04";
 export const QUERY_CANCELED = "57014";
+
+const INVALID_BINARY_REPRESENTATION = "22P03";
+const BAD_COPY_FILE_FORMAT = "22P04";
+const NOT_NULL_VIOLATION = "23502";
+const UNIQUE_VIOLATION = "23505";
+const CHECK_VIOLATION = "23514";
+const SERIALIZATION_FAILURE = "40001";
+const DEADLOCK_DETECTED = "40P01";
 /** What RAISE EXCEPTION gives unless told otherwise: how triggers refuse a row. */
-export const RAISE_EXCEPTION = "P0001";
+const RAISE_EXCEPTION = "P0001";
 
 const TRANSIENT_CODES = new Set([
   READ_ONLY_TRANSACTION,

@@ -17,7 +17,8 @@ const CALLERS_FAULTS = ["parse binary: ", "decompression failed"];
 /**
  * Over the Connect protocol, connect answers a body that is not a protobuf message, or not compressed as it says, with
  * "internal" and HTTP status 500, which tells callers to retry and operators to look for a bug. Makes it
- * "invalid_argument" and 400, as it is for JSON and for most of what is no gzip. gRPC and gRPC-Web keep INTERNAL, which is what their own implementations answer.
+ * "invalid_argument" and 400, as it is for JSON and for most of what is no gzip. gRPC and gRPC-Web keep INTERNAL, which
+ * is what their own implementations answer.
  */
 export async function blameCaller(response: UniversalServerResponse): Promise<UniversalServerResponse> {
   if (response.status !== HTTP_INTERNAL_ERROR || response.body === undefined) {

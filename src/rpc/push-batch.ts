@@ -71,17 +71,17 @@ type PushBatchAnswer = MessageInitShape<typeof PushBatchResponseSchema>;
 class Intake {
   readonly #admission: BatchAdmission;
   readonly #flusher: BatchIntake;
-  readonly #peer: Uint8Array;
+  readonly #address: Uint8Array;
   readonly #caller: Caller | undefined;
   readonly rejections = new BatchRejections();
   /** Those that the events went into, each once. */
   readonly batches: Batch[] = [];
   #accepted = 0;
 
-  constructor({ admission, flusher }: PushBatchHandlerDeps, { peer, caller }: CallContext) {
+  constructor({ admission, flusher }: PushBatchHandlerDeps, { address, caller }: CallContext) {
     this.#admission = admission;
     this.#flusher = flusher;
-    this.#peer = peer;
+    this.#address = address;
     this.#caller = caller;
   }
 
@@ -161,7 +161,7 @@ class Intake {
       this.rejections.addDenied(index);
       return undefined;
     }
-    const event = this.#admission.tryAdmit(input, this.#peer);
+    const event = this.#admission.tryAdmit(input, this.#address);
     if (event === undefined) {
       this.rejections.addInvalid(index, this.#admission.violations(input));
     }

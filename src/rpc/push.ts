@@ -34,7 +34,7 @@ export function createPushHandler({
   return (request, call) => {
     try {
       requirePermission(call.caller, request.property);
-      const event = admission.admit(request, call.peer, ackModeFault(request.ack));
+      const event = admission.admit(request, call.address, ackModeFault(request.ack));
       const batch = flusher.push(event, call.caller?.id);
       return request.ack === AckMode.DURABLE ? whenDurable(flusher, [batch], call, {}) : {};
     } catch (error) {

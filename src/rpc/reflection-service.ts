@@ -14,9 +14,9 @@ export interface ReflectionRoutesDeps {
   /** The services to describe. Reflection describes itself besides. */
   readonly services: readonly DescService[];
   /** Files that no service imports and tools still need, such as those of error details. */
-  readonly files?: readonly DescFile[];
+  readonly files: readonly DescFile[];
   /** Aborts when the server stops: a tool may hold its stream open for as long as it runs. */
-  readonly stopping?: AbortSignal;
+  readonly stopping: AbortSignal;
 }
 
 /** What a client can ask. The two versions of the protocol have the same messages under different names. */
@@ -98,12 +98,10 @@ function failure(errorCode: Code, errorMessage: string): ReflectionAnswer {
 /** Adds both versions of the reflection service. */
 export function reflectionRoutes(router: ConnectRouter, deps: ReflectionRoutesDeps): void {
   const services = [...deps.services, ServerReflectionV1, ServerReflectionV1alpha];
-  const files = [...services.map((service) => service.file), ...(deps.files ?? [])];
+  const files = [...services.map((service) => service.file), ...deps.files];
   const index = new DescriptorIndex({ files });
-  if (deps.stopping !== undefined) {
-    // Each open stream listens, and takes its listener away: however many there are, it is no leak to be warned of.
-    setMaxListeners(0, deps.stopping);
-  }
+  // Each open stream listens, and takes its listener away: however many there are, it is no leak to be warned of.
+  setMaxListeners(0, deps.stopping);
   async function* serverReflectionInfo<R extends { host: string; messageRequest: ReflectionQuestion }>(
     requests: AsyncIterable<R>,
   ) {
@@ -121,14 +119,7 @@ export function reflectionRoutes(router: ConnectRouter, deps: ReflectionRoutesDe
 }
 
 /** What `source` gives until it ends or `signal` aborts; leaves no listener behind. */
-async function* untilAborted<T>(
-  source: AsyncIterable<T>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<T> {
-  if (signal === undefined) {
-    yield* source;
-    return;
-  }
+async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const iterator = source[Symbol.asyncIterator]();
   let stop: () => void = () => {};
   const stopped = new Promise<"stopped">((resolve) => {

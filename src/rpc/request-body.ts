@@ -37,8 +37,8 @@ export class RequestBody {
   }
 
   /**
-   * Adds what came next. A lone piece is mostly not copied; of many small ones, none is kept. False: there is no room for it,
-   * and it was not added.
+   * Adds what came next. A body of one piece is that piece, unless it keeps much else in memory; the pieces of any other
+   * are copied together. False: there is no room for it, and it was not added.
    */
   add(piece: Buffer): boolean {
     const length = this.#length + piece.length;

@@ -11,9 +11,8 @@ import { BodyLimits } from "./body-limits.js";
 import { CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./call-slots.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
 import { blameCaller } from "./malformed-request.js";
-import { peerContext } from "./peer-context.js";
 import { PROTOCOL_OPTIONS } from "./protocol-options.js";
-import { noteReached, type RequestNotes, requestNotesKey } from "./request-notes.js";
+import { noteReached, type RequestNotes, withNotes } from "./request-notes.js";
 import { UploadReader } from "./upload-reader.js";
 
 /**
@@ -75,8 +74,8 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       onUnhandled("unknown_method");
       return;
     }
-    const peer = callerAddress(connectionOf(request), request.headers);
-    const leave = slots.take(Buffer.from(peer).toString("latin1"));
+    const address = callerAddress(connectionOf(request), request.headers);
+    const leave = slots.take(Buffer.from(address).toString("latin1"));
     if (leave === undefined) {
       response.writeHead(HTTP_SERVICE_UNAVAILABLE, { "retry-after": "1" });
       response.end();
@@ -84,9 +83,8 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       return;
     }
     response.once("close", leave);
-    const notes: RequestNotes = { arrivedAt: clock.elapsed(), hasReachedMethod: false };
-    const values = peerContext(peer).set(requestNotesKey, notes);
-    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    const notes: RequestNotes = { address, arrivedAt: clock.elapsed(), hasReachedMethod: false };
+    const universal = universalRequestFromNodeRequest(request, response, undefined, withNotes(notes));
     forgetEndlessTimeout(universal.header);
     const body = new UploadReader({
       pieces: universal.body as AsyncIterable<Buffer>,

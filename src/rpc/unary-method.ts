@@ -2,15 +2,13 @@
 import type { DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import type { Caller } from "../auth/caller.js";
-import { systemClock } from "../clock.js";
 import { jsonReadOptions } from "./enum-names.js";
-import { peerKey } from "./peer-context.js";
-import { requestNotesKey } from "./request-notes.js";
+import { notesOf } from "./request-notes.js";
 
 /** What a handler may know of a call besides its message. */
 export interface CallContext {
   /** The caller's address in PostgreSQL's binary inet form; no bytes when it is not known. Shared: do not change. */
-  readonly peer: Uint8Array;
+  readonly address: Uint8Array;
   /** Who calls, once an interceptor has found out; undefined: anyone may call. */
   caller: Caller | undefined;
   /** When the request's header had come, by `Clock.elapsed`. */
@@ -82,14 +80,16 @@ export function unaryMethod<M extends DescMethodUnary>(
 export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryMethod): void {
   router.rpc(
     desc,
-    (request, context) =>
-      handle(request, {
-        peer: context.values.get(peerKey),
+    (request, context) => {
+      const { address, arrivedAt } = notesOf(context.values);
+      return handle(request, {
+        address,
         caller: undefined,
-        arrivedAt: context.values.get(requestNotesKey)?.arrivedAt ?? systemClock.elapsed(),
+        arrivedAt,
         header: (name) => context.requestHeader.get(name) ?? undefined,
         onAbandoned: (listener) => whenAborted(context.signal, listener),
-      }),
+      });
+    },
     { jsonOptions: jsonReadOptions(desc.input) },
   );
 }

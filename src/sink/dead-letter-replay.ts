@@ -4,6 +4,7 @@ import { messageOf } from "../error-message.js";
 import { decodeTuples } from "../postgres/incoming-codec.js";
 import { insertNewRows } from "../postgres/incoming-table.js";
 import { classifyFault } from "../postgres/sqlstate.js";
+import { inTransaction } from "../postgres/transaction.js";
 
 /** A dead letter as an operator sees it. What its table refused too is null. */
 export interface DeadLetterSummary {
@@ -82,15 +83,15 @@ export async function replayDeadLetters(
 }
 
 async function replayOne(client: PoolClient, id: string, payload: Buffer, result: Counts): Promise<void> {
-  await client.query("BEGIN");
   try {
-    const inserted = await insertNewRows(client, decodeTuples(payload));
-    await client.query("DELETE FROM incoming_dead WHERE id = $1", [id]);
-    await client.query("COMMIT");
+    const inserted = await inTransaction(client, async () => {
+      const rows = await insertNewRows(client, decodeTuples(payload));
+      await client.query("DELETE FROM incoming_dead WHERE id = $1", [id]);
+      return rows;
+    });
     result.replayed += inserted;
     result.duplicates += 1 - inserted;
   } catch (error) {
-    await client.query("ROLLBACK");
     const faultClass = classifyFault(error);
     if (faultClass === "transient" || faultClass === "schema") {
       throw error;

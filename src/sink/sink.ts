@@ -1,5 +1,4 @@
 /** What the Flusher needs of the place where batches end: an interface and its errors, no behaviour. */
-
 import { messageOf } from "../error-message.js";
 import type { FaultClass } from "../postgres/sqlstate.js";
 
@@ -52,5 +51,10 @@ export class SinkError extends Error {
     super(messageOf(cause), { cause });
     this.faultClass = faultClass;
     this.sqlstate = sqlstate;
+  }
+
+  /** What a sink has thrown, as what it should have thrown. */
+  static of(error: unknown): SinkError {
+    return error instanceof SinkError ? error : new SinkError("unknown", undefined, error);
   }
 }

@@ -7,10 +7,11 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
+import { codeOf } from "../error-message.js";
 import { DirectoryLock } from "../files/directory-lock.js";
 import { DiskDeadline, unlessHanging } from "./disk-deadline.js";
 import { SpoolOpenError } from "./spool.js";
-import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
+import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 import { countSpoolFiles, SET_ASIDE, spoolFileName, spoolFileNumber } from "./spool-recovery.js";
 
 /** The settings that decide where batches are. */
@@ -99,7 +100,7 @@ async function listDirectory(path: string): Promise<Dirent[]> {
   try {
     return await readdir(path, { withFileTypes: true });
   } catch (error) {
-    if (fsErrorCode(error) === "ENOENT") {
+    if (codeOf(error) === "ENOENT") {
       return [];
     }
     throw error;

@@ -1,6 +1,7 @@
 /** The spool's view of a file system: few calls, each of which a test can make fail; it knows no spool file. */
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { codeOf } from "../error-message.js";
 
 /** What the spool asks of a file system. Each call rejects with the system's error. */
 export interface SpoolFs {
@@ -18,12 +19,6 @@ export interface SpoolFs {
   syncDirectory(directory: string): Promise<void>;
 }
 
-/** The system's code for an error, as ENOSPC, if it has one. By shape: it may be of another realm's Error. */
-export function fsErrorCode(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | null | undefined)?.code;
-  return typeof code === "string" ? code : undefined;
-}
-
 /** The machine's file systems. */
 export const nodeSpoolFs: SpoolFs = {
   async names(directory) {
@@ -31,7 +26,7 @@ export const nodeSpoolFs: SpoolFs = {
       const entries = await readdir(directory, { withFileTypes: true });
       return entries.filter((entry) => entry.isFile()).map((entry) => entry.name);
     } catch (error) {
-      if (fsErrorCode(error) === "ENOENT") {
+      if (codeOf(error) === "ENOENT") {
         return [];
       }
       throw error;
@@ -74,7 +69,7 @@ export const nodeSpoolFs: SpoolFs = {
     try {
       await rename(from, to);
     } catch (error) {
-      if (fsErrorCode(error) !== "ENOENT") {
+      if (codeOf(error) !== "ENOENT") {
         throw error;
       }
       await mkdir(dirname(to), { recursive: true });
@@ -96,7 +91,7 @@ export const nodeSpoolFs: SpoolFs = {
       await handle.sync();
     } catch (error) {
       // Some file systems, of networks most of all, answer that directories cannot be synced.
-      if (fsErrorCode(error) !== "EINVAL") {
+      if (codeOf(error) !== "EINVAL") {
         throw error;
       }
     } finally {

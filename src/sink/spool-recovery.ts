@@ -1,9 +1,9 @@
 /** What an earlier run left in the spool's directory: names, lists and sets aside; it reads headers, no rows. */
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { messageOf } from "../error-message.js";
+import { codeOf, messageOf } from "../error-message.js";
 import { checkSpoolFileLength, decodeSpoolHeader, SPOOL_HEADER_BYTES, SpoolFileError } from "./spool-file.js";
-import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
+import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 
 /** A batch in the spool. */
 export interface SpoolEntry {
@@ -37,7 +37,7 @@ const OF_THE_FILE = new Set<string | undefined>(["ENOENT", "EIO", "EACCES", "EPE
 
 /** Whether an error of reading a file says that something is wrong with the file. */
 export function isOfTheFile(error: unknown): boolean {
-  return error instanceof SpoolFileError || OF_THE_FILE.has(fsErrorCode(error));
+  return error instanceof SpoolFileError || OF_THE_FILE.has(codeOf(error));
 }
 
 /** The name of a batch's file; names sort as their numbers do. */

@@ -12,13 +12,13 @@
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
+import { codeOf, messageOf } from "../error-message.js";
 import { DirectoryLock } from "../files/directory-lock.js";
 import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
 import { DiskDeadline, unlessHanging } from "./disk-deadline.js";
 import type { EncodedBatch } from "./sink.js";
 import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
-import { fsErrorCode, nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
+import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 import {
   isOfTheFile,
   listSpool,
@@ -142,11 +142,6 @@ export class Spool {
     return spoolRoomBytes(this.#maxBytes - this.#bytes);
   }
 
-  /** Share of the bound in use, from 0 to 1, or more if an earlier run had a higher bound. */
-  get fullness(): number {
-    return this.#bytes / this.#maxBytes;
-  }
-
   /** Batches in the spool. */
   get files(): number {
     return this.#entries.length;
@@ -248,7 +243,7 @@ export class Spool {
         throw error;
       }
       this.#readFailures += 1;
-      const isLasting = error instanceof SpoolFileError || fsErrorCode(error) === "ENOENT";
+      const isLasting = error instanceof SpoolFileError || codeOf(error) === "ENOENT";
       if (!isLasting && this.#readFailures < READ_TRIES_MAX) {
         throw error;
       }

@@ -1,9 +1,7 @@
 /** How a service is at a glance, as a value that goes over the wire; it reads nothing by itself. */
 import type { LedgerEntry } from "../ingest/ledger.js";
 import type { TableState } from "../postgres/table-state.js";
-
-/** A verdict, and why when it is not good. */
-export type Verdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+import type { Probe } from "../server/health.js";
 
 /** Room for events and what is in it. */
 export interface RoomStatus {
@@ -25,7 +23,7 @@ export interface FlushStatus {
   readonly fault: { readonly faultClass: string; readonly message: string } | null;
 }
 
-export type DatabaseStatus = ({ readonly ok: true } & TableState) | Extract<Verdict, { ok: false }>;
+export type DatabaseStatus = ({ readonly ok: true } & TableState) | Extract<Probe, { ok: false }>;
 
 /** Only plain values, so that JSON gives it back as it was. Sizes in bytes, times in milliseconds. */
 export interface ServiceStatus {
@@ -33,8 +31,8 @@ export interface ServiceStatus {
   /** How many processes this is about. */
   readonly processes: number;
   readonly uptimeMs: number;
-  readonly liveness: Verdict;
-  readonly readiness: Verdict;
+  readonly liveness: Probe;
+  readonly readiness: Probe;
   readonly events: LedgerEntry;
   readonly queue: RoomStatus;
   /** null: there is none. */
@@ -57,8 +55,8 @@ function mergeTwo(a: ServiceStatus, b: ServiceStatus): ServiceStatus {
     version: a.version === b.version ? a.version : `${a.version}, ${b.version}`,
     processes: a.processes + b.processes,
     uptimeMs: Math.min(a.uptimeMs, b.uptimeMs),
-    liveness: mergeVerdicts(a.liveness, b.liveness),
-    readiness: mergeVerdicts(a.readiness, b.readiness),
+    liveness: mergeProbes(a.liveness, b.liveness),
+    readiness: mergeProbes(a.readiness, b.readiness),
     events: addUp(a.events, b.events),
     queue: addUp(a.queue, b.queue),
     spool: mergeSpools(a.spool, b.spool),
@@ -78,7 +76,7 @@ function laterOf(a: string | null, b: string | null): string | null {
   return a > b ? a : b;
 }
 
-function mergeVerdicts(a: Verdict, b: Verdict): Verdict {
+function mergeProbes(a: Probe, b: Probe): Probe {
   if (a.ok) {
     return b;
   }

@@ -1,15 +1,15 @@
 /** Puts together how this process is, when somebody asks; it changes nothing and keeps no history. */
 import type { Clock } from "../clock.js";
 import { messageOf } from "../error-message.js";
-import type { LedgerEntry } from "../ingest/ledger.js";
+import { Ledger, type LedgerEntry } from "../ingest/ledger.js";
 import type { TableState } from "../postgres/table-state.js";
+import type { HealthProbes } from "../server/admin-server.js";
 import type {
   DatabaseStatus,
   FlushStatus,
   RoomStatus,
   ServiceStatus,
   SpoolStatus,
-  Verdict,
 } from "./service-status.js";
 
 interface SinkFaults {
@@ -32,22 +32,14 @@ export interface StatusParts {
 
 export interface StatusBoardDeps {
   readonly version: string;
-  readonly health: { liveness(): Verdict; readiness(): Verdict };
+  readonly health: HealthProbes;
   readonly clock: Clock;
 }
 
 /** One who looks in an outage must not wait for the database to time out. */
 const DATABASE_TIMEOUT_MS = 2_000;
 
-const NO_EVENTS: LedgerEntry = {
-  accepted: 0,
-  recovered: 0,
-  inserted: 0,
-  duplicates: 0,
-  dead: 0,
-  spooled: 0,
-  setAside: 0,
-};
+const NO_EVENTS = new Ledger().read();
 
 /** Answers from the beginning; what the parts tell is in it once {@link StatusBoard.watch} was told of them. */
 export class StatusBoard {

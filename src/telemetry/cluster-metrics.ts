@@ -3,7 +3,7 @@ import { AggregatorRegistry, Gauge, type MetricObjectWithValues, type MetricValu
 import type { AdminRoute } from "../server/admin-server.js";
 import type { Probe } from "../server/health.js";
 import { METRICS } from "./metric-definitions.js";
-import { metricsAnswer } from "./metrics-route.js";
+import { metricsRoute } from "./metrics-route.js";
 
 /** All metrics of one process, as prom-client hands them out. */
 export type MetricsReading = readonly MetricObjectWithValues<MetricValue<string>>[];
@@ -51,6 +51,6 @@ export function clusterMetricsRoute({ readWorkers, readiness }: ClusterMetricsSo
     const registry = AggregatorRegistry.aggregate([...(await readWorkers())]);
     const { name, help } = METRICS.ready;
     new Gauge({ name, help, registers: [registry] }).set(readiness().ok ? 1 : 0);
-    return metricsAnswer(registry.contentType, await registry.metrics());
+    return metricsRoute(registry)();
   };
 }

@@ -1,6 +1,6 @@
 /** Where the log's lines go: each is written before the call returns, or lost; it never throws. */
 import { writeSync } from "node:fs";
-import { messageOf } from "../error-message.js";
+import { codeOf, messageOf } from "../error-message.js";
 
 const STDOUT_FD = 1;
 const STDERR_FD = 2;
@@ -67,7 +67,7 @@ export class LogDestination {
       try {
         return this.#write(bytes);
       } catch (error) {
-        const isBusy = (error as NodeJS.ErrnoException).code === "EAGAIN";
+        const isBusy = codeOf(error) === "EAGAIN";
         // Who waited in vain once does not wait at each line.
         if (!isBusy || this.#lostLines > 0 || tries === BUSY_TRIES_MAX) {
           throw error;

@@ -2,7 +2,6 @@
  * Traces by OpenTelemetry's API: a span a call, and a span a flush that links to the calls whose events it wrote. It
  * needs an SDK that the operator loads (`node --import`); without one there is no tracing, and none of this is in the way.
  */
-
 import { Code } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import {

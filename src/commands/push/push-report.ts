@@ -1,4 +1,5 @@
 /** What the command `push` says when it is over, to people and to shells. */
+import { complain, print } from "../print.js";
 import type { PushResult } from "./push-run.js";
 
 /** Not every line was accepted. */
@@ -16,15 +17,15 @@ export function reportPush(
 ): void {
   const { stop, ...counts } = result;
   if (isJson) {
-    process.stdout.write(`${JSON.stringify({ ...counts, stop: stop?.kind ?? null })}\n`);
+    print([JSON.stringify({ ...counts, stop: stop?.kind ?? null })]);
   } else {
     const { acknowledged, rejected, badLines, undelivered } = counts;
-    process.stdout.write(
-      `${acknowledged} acknowledged, ${rejected} rejected, ${badLines} bad lines, ${undelivered} without an answer\n`,
-    );
+    print([
+      `${acknowledged} acknowledged, ${rejected} rejected, ${badLines} bad lines, ${undelivered} without an answer`,
+    ]);
   }
   if (stop !== undefined) {
-    process.stderr.write(`stats-service: ${describeStop(stop)}\n`);
+    complain(describeStop(stop));
     if (hasLines) {
       process.stderr.write(describeResume(counts.settledThrough, counts.undelivered));
     }

@@ -16,9 +16,10 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { codeOf } from "../../error-message.js";
 import { DirectoryLock, DirectoryLockedError } from "../../files/directory-lock.js";
 import type { Binaries } from "./binaries.js";
-import { codeOf, EmbeddedPostgresError, reasonOf, textOf } from "./error.js";
+import { EmbeddedPostgresError, reasonOf } from "./error.js";
 import { canReach, type ServerUser, serverUserOf } from "./server-user.js";
 
 const execFileAsync = promisify(execFile);
@@ -139,7 +140,7 @@ function initdbFailed(error: unknown): EmbeddedPostgresError {
       { cause: error },
     );
   }
-  const stderr = textOf(error, "stderr")?.trim() ?? "";
+  const stderr = (error as { stderr?: string }).stderr?.trim() ?? "";
   const said = stderr === "" ? reasonOf(error) : stderr.split("\n").slice(-3).join(" ");
   return new EmbeddedPostgresError(
     `initdb could not make a cluster (${said}): set DATA_DIR to a directory with room to write, or set DATABASE_URL`,

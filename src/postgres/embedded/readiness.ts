@@ -2,7 +2,8 @@
 import { open } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
-import { codeOf, EmbeddedPostgresError, reasonOf } from "./error.js";
+import { codeOf } from "../../error-message.js";
+import { EmbeddedPostgresError, reasonOf } from "./error.js";
 
 const POLL_MS = 50;
 const CONNECT_TIMEOUT_MS = 2_000;

@@ -120,8 +120,8 @@ class FastLane implements RpcFastLane {
     if (format === undefined || timeoutMs === "malformed" || !this.#isPlainConnect(headers)) {
       return undefined;
     }
-    const peer = this.#callerAddress(connection, headers);
-    const call = new LaneCall(peer, headers, output, timeoutMs, this.#clock);
+    const address = this.#callerAddress(connection, headers);
+    const call = new LaneCall(address, headers, output, timeoutMs, this.#clock);
     return new ConnectUnary({
       method,
       format,
@@ -144,8 +144,8 @@ class FastLane implements RpcFastLane {
     if (format === undefined || timeoutMs === "malformed" || encoding !== "identity") {
       return undefined;
     }
-    const peer = this.#callerAddress(stream.session, headers);
-    const call = new LaneCall(peer, headers, stream, timeoutMs, this.#clock);
+    const address = this.#callerAddress(stream.session, headers);
+    const call = new LaneCall(address, headers, stream, timeoutMs, this.#clock);
     const acceptEncoding = headers["grpc-accept-encoding"] as string | undefined;
     const { requestMaxBytes } = this.#limits;
     return new GrpcUnary({ method, format, call, exchange, acceptEncoding, requestMaxBytes });

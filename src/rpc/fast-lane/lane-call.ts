@@ -10,7 +10,7 @@ export type CallOutput = ServerResponse | ServerHttp2Stream;
 
 /** A call's context. Make it when the header has come: the caller's time runs from then. */
 export class LaneCall implements CallContext {
-  readonly peer: Uint8Array;
+  readonly address: Uint8Array;
   caller: Caller | undefined;
   readonly arrivedAt: number;
   readonly #headers: IncomingHttpHeaders;
@@ -23,13 +23,13 @@ export class LaneCall implements CallContext {
   #cancelTimer: (() => void) | undefined;
 
   constructor(
-    peer: Uint8Array,
+    address: Uint8Array,
     headers: IncomingHttpHeaders,
     output: CallOutput,
     timeoutMs: number | undefined,
     clock: Clock,
   ) {
-    this.peer = peer;
+    this.address = address;
     this.#headers = headers;
     this.#output = output;
     this.#clock = clock;

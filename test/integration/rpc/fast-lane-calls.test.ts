@@ -205,8 +205,8 @@ describe("what the handler sees of the caller", () => {
     async (protocol) => {
       const seen: Uint8Array[] = [];
       await open(
-        unaryMethod(StatsService.method.push, (_request, { peer }) => {
-          seen.push(peer);
+        unaryMethod(StatsService.method.push, (_request, { address }) => {
+          seen.push(address);
           return {};
         }),
       );

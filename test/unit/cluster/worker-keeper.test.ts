@@ -187,8 +187,10 @@ describe("a worker that dies", () => {
     for (let death = 1; death <= 3; death++) {
       await dieAndComeBack();
     }
-    await clock.advance(60_000);
+    await clock.advance(59_999);
     latest().says({ kind: "health", dead: null, unready: null });
+    expect(keeper.fault()).toContain("it keeps dying");
+    await clock.advance(1);
     expect(keeper.fault()).toBeUndefined();
     latest().ends(1);
     await clock.advance(500);

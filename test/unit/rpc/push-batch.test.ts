@@ -30,7 +30,7 @@ import { uuidBytes, uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { watch } from "../../support/flusher-rig.js";
 
-const PEER = encodeInet("192.0.2.7");
+const ADDRESS = encodeInet("192.0.2.7");
 const RETRY_AFTER_MS = 1500;
 
 /** Takes events, as many as there is room for, a few to a batch, and never writes them. */
@@ -92,7 +92,7 @@ class Rig {
   /** What the handler returns: an answer, or the promise of one. */
   call(request: Request) {
     const call = {
-      peer: PEER,
+      address: ADDRESS,
       caller: this.asWhom,
       arrivedAt: 0,
       header: () => undefined,
@@ -140,7 +140,7 @@ describe("PushBatch", () => {
     const rig = new Rig();
     expect(rig.answer({ events: goods(3) })).toMatchObject({ accepted: 3, rejections: [] });
     expect(rig.intake.taken.map(({ itemId }) => itemId)).toEqual([1, 2, 3]);
-    expect(rig.intake.taken.every(({ inet }) => inet === PEER)).toBe(true);
+    expect(rig.intake.taken.every(({ inet }) => inet === ADDRESS)).toBe(true);
     expect(new Set(rig.intake.taken.map(({ id }) => Buffer.from(id).toString("hex"))).size).toBe(3);
   });
 

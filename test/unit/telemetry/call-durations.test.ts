@@ -29,7 +29,7 @@ class Rig {
   call(handler: UnaryHandler<DescMethodUnary>) {
     const handle = this.#interceptor(handler, StatsService.method.push);
     const call = {
-      peer: new Uint8Array(),
+      address: new Uint8Array(),
       arrivedAt: this.clock.elapsed(),
       header: () => undefined,
       caller: undefined,

@@ -24,7 +24,7 @@ afterEach(() => recorder[Symbol.dispose]());
 function call(handler: UnaryHandler<DescMethodUnary>, headers: Readonly<Record<string, string>> = {}) {
   const handle = tracing.interceptor(handler, StatsService.method.push);
   return handle(create(PushRequestSchema), {
-    peer: new Uint8Array(),
+    address: new Uint8Array(),
     arrivedAt: 0,
     header: (name) => headers[name],
     caller: undefined,
