@@ -127,16 +127,19 @@ describe("createPartitions", () => {
   it.each([
     ["an identity", "number bigint GENERATED ALWAYS AS IDENTITY", (n: number) => `${n}`],
     ["a computed column", "double bigint GENERATED ALWAYS AS (property_id * 2) STORED", () => "84"],
-  ])("moves rows of a table to which somebody added %s, and keeps its values", async (_, column, expected) => {
-    await database.pool.query(`ALTER TABLE incoming ADD COLUMN ${column}`);
-    await insert(uuidv7At(NOW), uuidv7At(NOW, 1));
-    await createPartitions(database.pool, NOW, { daysBehind: 0, daysAhead: 0 });
-    await insert(uuidv7At(NOW, 2));
-    const { rows } = await database.pool.query<Record<string, unknown>>(
-      `SELECT tableoid::regclass::text AS place, ${column.split(" ", 1)[0]} AS value FROM incoming ORDER BY id`,
-    );
-    expect(rows).toEqual([1, 2, 3].map((n) => ({ place: "incoming_20260303", value: expected(n) })));
-  });
+  ])(
+    "moves rows of a table to which somebody added %s, and keeps its values",
+    async (_, column, expected) => {
+      await database.pool.query(`ALTER TABLE incoming ADD COLUMN ${column}`);
+      await insert(uuidv7At(NOW), uuidv7At(NOW, 1));
+      await createPartitions(database.pool, NOW, { daysBehind: 0, daysAhead: 0 });
+      await insert(uuidv7At(NOW, 2));
+      const { rows } = await database.pool.query<Record<string, unknown>>(
+        `SELECT tableoid::regclass::text AS place, ${column.split(" ", 1)[0]} AS value FROM incoming ORDER BY id`,
+      );
+      expect(rows).toEqual([1, 2, 3].map((n) => ({ place: "incoming_20260303", value: expected(n) })));
+    },
+  );
 
   it("leaves a day in the default partition that has more rows there than can be moved in a moment", async () => {
     await database.pool.query(

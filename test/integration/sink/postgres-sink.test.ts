@@ -1,12 +1,12 @@
 import { Pool, type PoolConfig } from "pg";
 import { pino } from "pino";
-import { decodeTuples, type IncomingRow } from "../../../src/postgres/incoming-codec.js";
 import { createPartitions } from "../../../src/postgres/partitions.js";
 import { closePool, createPool } from "../../../src/postgres/pool.js";
 import type { FaultClass } from "../../../src/postgres/sqlstate.js";
 import { PostgresSink } from "../../../src/sink/postgres-sink.js";
 import { SinkError, type WriteOptions, type WriteOutcome } from "../../../src/sink/sink.js";
 import type { TestDatabase } from "../../support/database.js";
+import { decodeTuples, type IncomingRow } from "../../support/decoded.js";
 import { encodeBatch, encodeRow, row, rowsAt, uuidv7At } from "../../support/encoded.js";
 import {
   createRole,
