@@ -7,8 +7,7 @@
  * A tuple is an int16 field count and then, for each field, an int32 length (−1 for NULL) and that many bytes,
  * all big-endian. Ours has six fields, in the order of {@link INCOMING_COLUMNS}.
  */
-import { formatUuid, ID_BYTES } from "../uuid.js";
-import { decodeInet } from "./inet.js";
+import { ID_BYTES } from "../uuid.js";
 
 /** The columns that a tuple holds, in its order. */
 export const INCOMING_COLUMNS = [
@@ -39,19 +38,6 @@ export const TUPLE_MAX_BYTES =
 /** PostgreSQL counts timestamps from 2000-01-01T00:00:00Z: that moment, in Unix milliseconds. */
 const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1);
 const TWO_TO_32 = 2 ** 32;
-
-/** One row of `incoming`, decoded. */
-export interface IncomingRow {
-  /** UUID in its 36-character form. */
-  readonly id: string;
-  readonly property: string;
-  readonly section: number;
-  readonly itemId: number;
-  /** IPv4 or IPv6 in text form; null when the address was not known. */
-  readonly remoteIp: string | null;
-  /** Unix time, in milliseconds. */
-  readonly stampMs: number;
-}
 
 function writeUint32(target: Uint8Array, offset: number, value: number): number {
   target[offset] = value >>> 24;
@@ -164,61 +150,36 @@ function tupleEnd(tuples: Buffer, start: number): number {
   return offset;
 }
 
+/** What an array in PostgreSQL's binary form opens with, and the types of {@link INCOMING_COLUMNS}, as pg_type numbers them. */
+const ARRAY_HEADER_BYTES = 20;
+const COLUMN_TYPES = [2950, 25, 20, 20, 869, 1184] as const;
+
 /**
- * Decodes tuples back into rows, in their order.
+ * The tuples turned on their side: for each column an array in PostgreSQL's binary form, in which fields are as in a
+ * tuple.
+ *
+ * Format (PostgreSQL's src/backend/utils/adt/arrayfuncs.c, array_recv): an int32 each of dimensions, 1 if there may be
+ * NULLs, type of the elements, their number and the index of the first; then the elements.
  *
  * @throws TupleFormatError
  */
-export function decodeTuples(tuples: Buffer): IncomingRow[] {
-  const offsets = tupleOffsets(tuples);
-  return offsets.slice(0, -1).map((start) => decodeTuple(tuples, start));
-}
-
-function decodeTuple(tuples: Buffer, start: number): IncomingRow {
-  let offset = start + 2;
-  const field = (): Buffer | null => {
-    const length = tuples.readInt32BE(offset);
-    const from = offset + 4;
-    offset = from + Math.max(length, 0);
-    return length < 0 ? null : tuples.subarray(from, offset);
-  };
-  const required = (): Buffer => {
-    const bytes = field();
-    if (bytes === null) {
-      throw new TupleFormatError(`the tuple at byte ${start} has NULL where a value must be`);
+export function columnArrays(tuples: Buffer): Buffer[] {
+  const starts = tupleOffsets(tuples).slice(0, -1);
+  const arrays = COLUMN_TYPES.map((type) => {
+    const array = Buffer.allocUnsafe(ARRAY_HEADER_BYTES + tuples.length);
+    for (const [i, value] of [1, 1, type, starts.length, 1].entries()) {
+      array.writeInt32BE(value, i * 4);
     }
-    return bytes;
-  };
-  const id = required();
-  const property = required();
-  const section = required();
-  const itemId = required();
-  const inet = field();
-  const stamp = required();
-  if ([section, itemId, stamp].some((bytes) => bytes.length !== INT64_BYTES) || id.length !== ID_BYTES) {
-    throw new TupleFormatError(`the tuple at byte ${start} has a field of the wrong length`);
+    return array;
+  });
+  const ends = arrays.map(() => ARRAY_HEADER_BYTES);
+  for (const start of starts) {
+    let offset = start + 2;
+    for (const [column, array] of arrays.entries()) {
+      const end = offset + 4 + Math.max(tuples.readInt32BE(offset), 0);
+      ends[column] = (ends[column] as number) + tuples.copy(array, ends[column], offset, end);
+      offset = end;
+    }
   }
-  return {
-    id: formatUuid(id),
-    property: property.toString("latin1"),
-    section: decodeUint32(section, start),
-    itemId: decodeUint32(itemId, start),
-    remoteIp: inet === null ? null : decodeAddress(inet, start),
-    stampMs: Number(stamp.readBigInt64BE() / 1000n) + POSTGRES_EPOCH_MS,
-  };
-}
-
-function decodeUint32(bytes: Buffer, start: number): number {
-  if (bytes.readUInt32BE(0) !== 0) {
-    throw new TupleFormatError(`the tuple at byte ${start} has a number that is no uint32`);
-  }
-  return bytes.readUInt32BE(4);
-}
-
-function decodeAddress(bytes: Buffer, start: number): string {
-  try {
-    return decodeInet(bytes);
-  } catch (cause) {
-    throw new TupleFormatError(`the tuple at byte ${start} has no address where one must be`, { cause });
-  }
+  return arrays.map((array, column) => array.subarray(0, ends[column]));
 }

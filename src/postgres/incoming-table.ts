@@ -1,7 +1,7 @@
 /** The two statements that write to `incoming`; they never retry and never classify a fault. */
 import type { PoolClient } from "pg";
 import { CopyIn } from "./copy-in.js";
-import { COPY_HEADER, COPY_TRAILER, INCOMING_COLUMNS, type IncomingRow } from "./incoming-codec.js";
+import { COPY_HEADER, COPY_TRAILER, columnArrays, INCOMING_COLUMNS } from "./incoming-codec.js";
 
 const COLUMNS = INCOMING_COLUMNS.join(", ");
 const COPY = `COPY incoming (${COLUMNS}) FROM STDIN (FORMAT binary)`;
@@ -20,20 +20,8 @@ export async function copyTuples(client: PoolClient, chunks: readonly Uint8Array
   return await copy.done;
 }
 
-/** Writes the rows whose ids are not in the table yet, and returns how many those were. */
-export async function insertNewRows(client: PoolClient, rows: readonly IncomingRow[]): Promise<number> {
-  const result = await client.query(INSERT_NEW, columnArrays(rows));
+/** Writes the rows whose ids are not in the table yet out of encoded tuples, and returns how many those were. */
+export async function insertNewRows(client: PoolClient, tuples: Buffer): Promise<number> {
+  const result = await client.query(INSERT_NEW, columnArrays(tuples));
   return result.rowCount ?? 0;
-}
-
-/** The rows turned on their side: an array for each column, in the order of INCOMING_COLUMNS. */
-export function columnArrays(rows: readonly IncomingRow[]): unknown[][] {
-  return [
-    rows.map(({ id }) => id),
-    rows.map(({ property }) => property),
-    rows.map(({ section }) => section),
-    rows.map(({ itemId }) => itemId),
-    rows.map(({ remoteIp }) => remoteIp),
-    rows.map(({ stampMs }) => new Date(stampMs).toISOString()),
-  ];
 }

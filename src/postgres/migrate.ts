@@ -92,13 +92,14 @@ export async function migrate({
     logger,
     settings: {
       max: 1,
-      statement_timeout: 0,
       query_timeout: answerTimeoutMs,
       application_name: "stats-service migrate",
     },
   });
   try {
     return await withConnection(pool, signal, async (client) => {
+      // 0 among the pool's settings would not be sent, and the database's or the role's would hold.
+      await client.query("SET statement_timeout = 0");
       await lock(client, lockTimeoutMs);
       const missing = await missingMigrations(client, migrations);
       for (const migration of missing) {

@@ -23,7 +23,8 @@ export class PartitionKeeper {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #closing = new AbortController();
-  #detached: readonly string[] = [];
+  /** Those that were missing at the last pass and could not be made. */
+  #unmade: readonly string[] = [];
   #cancelTimer: (() => void) | undefined;
   #pass: Promise<void> = Promise.resolve();
 
@@ -37,11 +38,16 @@ export class PartitionKeeper {
   async makeMissing(): Promise<void> {
     const range = { daysBehind: DAYS_BEHIND, daysAhead: DAYS_AHEAD };
     const { signal } = this.#closing;
-    const { made, detached } = await createPartitions(this.#pool, this.#clock.now(), range, signal);
+    const { made, detached, crowded } = await createPartitions(this.#pool, this.#clock.now(), range, signal);
     if (made.length > 0) {
       this.#logger.info({ partitions: made }, "partitions made");
     }
-    this.#warnOf(detached);
+    this.#warnOf(
+      detached,
+      "partitions of recent days are detached; rows of those days go to the default partition",
+    );
+    this.#warnOf(crowded, "days have too many rows in the default partition to move them; they stay there");
+    this.#unmade = [...detached, ...crowded];
   }
 
   /** Makes what is missing now; a failure is logged and tried again in a minute. */
@@ -80,15 +86,11 @@ export class PartitionKeeper {
     await this.close();
   }
 
-  /** Once of each, for it may be on purpose. */
-  #warnOf(detached: readonly string[]): void {
-    const partitions = detached.filter((name) => !this.#detached.includes(name));
-    this.#detached = detached;
+  /** Once of each: nothing has to be done about it. */
+  #warnOf(unmade: readonly string[], message: string): void {
+    const partitions = unmade.filter((name) => !this.#unmade.includes(name));
     if (partitions.length > 0) {
-      this.#logger.warn(
-        { partitions },
-        "partitions of recent days are detached; rows of those days go to the default partition",
-      );
+      this.#logger.warn({ partitions }, message);
     }
   }
 

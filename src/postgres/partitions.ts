@@ -42,6 +42,8 @@ export function lowestIdAt(timeMs: number): string {
 
 /** The lock on the table must not make the flusher queue behind us for long. */
 const LOCK_TIMEOUT_MS = 2_000;
+/** Moving more would keep the flusher waiting for longer than that, and millions could not be moved within a statement's time. */
+const MOVED_ROWS_MAX = 100_000;
 
 /** Days before and after the one that a range is about. */
 export interface DayRange {
@@ -54,11 +56,14 @@ export interface CreatedPartitions {
   readonly made: readonly string[];
   /** There is a table with the name that is no partition: somebody detached it, and it is left alone. */
   readonly detached: readonly string[];
+  /** Too many rows of the day are in the default partition: they stay there, and so do those to come. */
+  readonly crowded: readonly string[];
 }
 
 /**
  * Makes the partitions of both tables for the days around `nowMs`, where missing. Rows that lie in the default
- * partition for want of theirs are moved over. Rejects with the signal's reason as soon as it aborts. Default: never.
+ * partition for want of theirs are moved over, up to 100,000 of a day. Rejects with the signal's reason as soon as it
+ * aborts. Default: never.
  */
 export function createPartitions(
   pool: Pool,
@@ -67,22 +72,20 @@ export function createPartitions(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<CreatedPartitions> {
   return withConnection(pool, signal, async (client) => {
-    const made: string[] = [];
-    const detached: string[] = [];
+    const states: [string, PartitionState][] = [];
     for (const table of PARTITIONED_TABLES) {
       for (const partition of await missingPartitions(client, table, nowMs, range)) {
-        const state = await createPartition(client, table, partition);
-        if (state !== "attached") {
-          (state === "made" ? made : detached).push(partition.name);
-        }
+        states.push([partition.name, await createPartition(client, table, partition)]);
       }
     }
-    return { made, detached };
+    const those = (wanted: PartitionState) =>
+      states.filter(([, state]) => state === wanted).map(([name]) => name);
+    return { made: those("made"), detached: those("detached"), crowded: those("crowded") };
   });
 }
 
 /** `attached`: another service made it in the same moment. */
-type PartitionState = "made" | "attached" | "detached";
+type PartitionState = "made" | "attached" | "detached" | "crowded";
 
 async function missingPartitions(
   client: PoolClient,
@@ -110,7 +113,7 @@ export async function partitionNames(pool: Pool | PoolClient, table: Partitioned
 /**
  * Made on the side, filled from the default partition, then attached: PostgreSQL refuses a partition whose rows
  * lie in the default one. The locks come first, the strongest at once, so that no row slips in between and no lock
- * is raised later, which could deadlock.
+ * is raised later, which could deadlock. An identity is the whole table's: the partition gets it when it is attached.
  */
 function createPartition(
   client: PoolClient,
@@ -126,16 +129,31 @@ function createPartition(
     if (existing !== undefined) {
       return existing;
     }
-    await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+    const ofTheDay = `FROM ${table}_default WHERE id >= '${from}' AND id < '${to}'`;
+    const { rowCount } = await client.query(`SELECT ${ofTheDay} OFFSET ${MOVED_ROWS_MAX} LIMIT 1`);
+    if (rowCount !== 0) {
+      return "crowded";
+    }
+    await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL EXCLUDING IDENTITY)`);
+    const columns = await writableColumns(client, name);
     await client.query(
-      `WITH moved AS (DELETE FROM ${table}_default WHERE id >= '${from}' AND id < '${to}' RETURNING *)
-       INSERT INTO ${name} SELECT * FROM moved`,
+      `WITH moved AS (DELETE ${ofTheDay} RETURNING ${columns}) INSERT INTO ${name} (${columns}) SELECT * FROM moved`,
     );
     await client.query(
       `ALTER TABLE ${table} ATTACH PARTITION ${name} FOR VALUES FROM ('${from}') TO ('${to}')`,
     );
     return "made";
   });
+}
+
+/** A table's columns, for SQL, without those that PostgreSQL computes itself: an operator may have added some. */
+async function writableColumns(client: PoolClient, table: string): Promise<string> {
+  const { rows } = await client.query<{ columns: string }>(
+    `SELECT string_agg(quote_ident(attname), ', ') AS columns FROM pg_attribute
+     WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`,
+    [table],
+  );
+  return rows[0]?.columns ?? "";
 }
 
 /** Undefined: there is no table with this name. */

@@ -21,9 +21,14 @@ const STATEMENT_TIMEOUT_MS = 28_000;
 const ANSWER_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
-/** An answer of DURABLE stands for a commit that is on the disk, whatever the server's default; more than that stays. */
-const COMMIT_TO_DISK = {
-  text: "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'",
+/**
+ * What a session is to be, whatever the server, the database or the role say. Dates are in the form that `pg` reads. An
+ * answer of DURABLE stands for a commit that is on the disk; more than that stays, and it is set even then, for what a
+ * session has set a reload of the server's settings does not change.
+ */
+const SESSION = {
+  text: `SELECT set_config('datestyle', 'ISO', false),
+    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), false)`,
   query_timeout: CONNECT_TIMEOUT_MS,
 };
 
@@ -40,7 +45,7 @@ export function createPool({ url, logger, settings }: PoolOptions): Pool {
     application_name: "stats-service",
     // The types of `pg` do not know that it waits for this.
     // oxlint-disable-next-line typescript/no-misused-promises
-    onConnect: (client) => client.query(COMMIT_TO_DISK),
+    onConnect: (client) => client.query(SESSION),
     ...settings,
   });
   pool.on("error", (error) => {

@@ -89,17 +89,27 @@ export function classifyFault(error: unknown): FaultClass {
   return ROW_CLASSES.has(sqlstateClass) || sqlstate === RAISE_EXCEPTION ? "row" : "unknown";
 }
 
+/** What PostgreSQL names in an error of its own. A trigger's RAISE with the same code names nothing: it is about the row. */
+interface Named {
+  readonly table?: string;
+  readonly column?: string;
+  readonly dataType?: string;
+  readonly constraint?: string;
+}
+
 /** "no partition of relation found for row" has the code of a check violation, but names no constraint. */
 function isMissingPartition(sqlstate: string, error: unknown): boolean {
-  return sqlstate === CHECK_VIOLATION && !(error as { constraint?: unknown }).constraint;
+  const { table, constraint } = error as Named;
+  return sqlstate === CHECK_VIOLATION && !constraint && table !== undefined;
 }
 
 /** The one column in which we ever write NULL: in any other, a NULL comes of a column that we do not know. */
 const NULLABLE_COLUMN = "remote_ip";
 
-/** A column that we do not write was added, must not be NULL, and has no default. */
+/** A column that we do not write was added, must not be NULL (its domain may say so), and has no default. */
 function isForeignColumn(sqlstate: string, error: unknown): boolean {
-  return sqlstate === NOT_NULL_VIOLATION && (error as { column?: unknown }).column !== NULLABLE_COLUMN;
+  const { column, dataType } = error as Named;
+  return sqlstate === NOT_NULL_VIOLATION && column !== NULLABLE_COLUMN && (column ?? dataType) !== undefined;
 }
 
 const PROGRAM_ERRORS = new Set([

@@ -1,7 +1,6 @@
 /** Reads the dead letters and gives them another chance; it never makes one. */
 import type { Pool, PoolClient } from "pg";
 import { messageOf } from "../error-message.js";
-import { decodeTuples } from "../postgres/incoming-codec.js";
 import { insertNewRows } from "../postgres/incoming-table.js";
 import { classifyFault } from "../postgres/sqlstate.js";
 import { inTransaction } from "../postgres/transaction.js";
@@ -85,7 +84,7 @@ export async function replayDeadLetters(
 async function replayOne(client: PoolClient, id: string, payload: Buffer, result: Counts): Promise<void> {
   try {
     const inserted = await inTransaction(client, async () => {
-      const rows = await insertNewRows(client, decodeTuples(payload));
+      const rows = await insertNewRows(client, payload);
       await client.query("DELETE FROM incoming_dead WHERE id = $1", [id]);
       return rows;
     });

@@ -1,12 +1,10 @@
 /** The rows that `incoming` refuses, kept in `incoming_dead`; it never decides that a row is dead. */
 import type { PoolClient } from "pg";
-import { INCOMING_COLUMNS, type IncomingRow } from "../postgres/incoming-codec.js";
-import { columnArrays } from "../postgres/incoming-table.js";
+import { columnArrays, INCOMING_COLUMNS } from "../postgres/incoming-codec.js";
 import { classifyFault } from "../postgres/sqlstate.js";
 
 /** A row that PostgreSQL refused, and what it said. */
 export interface DeadLetter {
-  readonly row: IncomingRow;
   /** The row's tuple in the binary COPY format. */
   readonly payload: Buffer;
   /** Empty when the fault had no code. */
@@ -26,7 +24,7 @@ export async function insertDeadLetters(
   letters: readonly DeadLetter[],
   attempts: number,
 ): Promise<void> {
-  const columns = columnArrays(letters.map(({ row }) => row));
+  const columns = columnArrays(Buffer.concat(letters.map(({ payload }) => payload)));
   try {
     await client.query(INSERT, parameters(columns, letters, attempts));
   } catch (error) {
@@ -34,13 +32,16 @@ export async function insertDeadLetters(
       throw error;
     }
     // What made `incoming` refuse a value may make this table refuse it too: then the payload must do.
-    const [ids, ...others] = columns;
-    const blank = others.map((column) => column.map(() => null));
-    await client.query(INSERT, parameters([ids ?? [], ...blank], letters, attempts));
+    const blank = columns.map((column, i) => (i === 0 ? column : null));
+    await client.query(INSERT, parameters(blank, letters, attempts));
   }
 }
 
-function parameters(columns: unknown[][], letters: readonly DeadLetter[], attempts: number): unknown[] {
+function parameters(
+  columns: readonly unknown[],
+  letters: readonly DeadLetter[],
+  attempts: number,
+): unknown[] {
   return [
     ...columns,
     letters.map(({ payload }) => payload),

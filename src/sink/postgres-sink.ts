@@ -5,7 +5,7 @@
 import type { Pool, PoolClient } from "pg";
 import type { Logger } from "pino";
 import { messageOf } from "../error-message.js";
-import { decodeTuples, tupleOffsets } from "../postgres/incoming-codec.js";
+import { tupleOffsets } from "../postgres/incoming-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, type FaultClass, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
@@ -156,7 +156,7 @@ class Salvage {
     }
     let inserted: number;
     try {
-      inserted = await insertNewRows(this.#client, decodeTuples(tuples));
+      inserted = await insertNewRows(this.#client, tuples);
     } catch (fault) {
       return this.#blame(first, end, fault);
     }
@@ -211,12 +211,8 @@ class Salvage {
 
   #bury(index: number, fault: unknown): void {
     const payload = this.#slice(index, index + 1);
-    const [row] = decodeTuples(payload);
-    if (row !== undefined) {
-      const message = messageOf(fault);
-      this.#unknownFaults += classifyFault(fault) === "unknown" ? 1 : 0;
-      this.#letters.push({ row, payload, sqlstate: sqlstateOf(fault) ?? "", message });
-    }
+    this.#unknownFaults += classifyFault(fault) === "unknown" ? 1 : 0;
+    this.#letters.push({ payload, sqlstate: sqlstateOf(fault) ?? "", message: messageOf(fault) });
   }
 
   /** A fault in most rows of several is not the rows' if it is of unknown kind, or if known rows have it, too. */

@@ -1,6 +1,6 @@
 /** What legal events may consist of, for fast-check; it knows nothing of the code that it is used to test. */
 import fc from "fast-check";
-import type { IncomingRow } from "../../src/postgres/incoming-codec.js";
+import type { IncomingRow } from "./decoded.js";
 import { row, uuidv7At } from "./encoded.js";
 
 /** 2000-01-01 in Unix milliseconds, where PostgreSQL's own count of time starts. */

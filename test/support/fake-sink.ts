@@ -1,6 +1,5 @@
 /** A sink and a spool that do what a test tells them, and remember what reached them; they write nothing. */
 import type { BatchStore } from "../../src/ingest/delivery.js";
-import { decodeTuples, type IncomingRow } from "../../src/postgres/incoming-codec.js";
 import type { FaultClass } from "../../src/postgres/sqlstate.js";
 import {
   type EncodedBatch,
@@ -9,6 +8,7 @@ import {
   type WriteOptions,
   type WriteOutcome,
 } from "../../src/sink/sink.js";
+import { decodeTuples, type IncomingRow } from "./decoded.js";
 
 /** A write that has not been answered yet, or the record of one that has. */
 export interface SinkWrite {

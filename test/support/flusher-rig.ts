@@ -5,7 +5,7 @@ import { EventQueue } from "../../src/ingest/event-queue.js";
 import type { FlushObserver } from "../../src/ingest/flush-observer.js";
 import { Flusher } from "../../src/ingest/flusher.js";
 import { Ledger } from "../../src/ingest/ledger.js";
-import type { IncomingRow } from "../../src/postgres/incoming-codec.js";
+import type { IncomingRow } from "./decoded.js";
 import { eventOf, row, uuidv7At } from "./encoded.js";
 import { FakeClock } from "./fake-clock.js";
 import { FakeSink, type FakeSpool } from "./fake-sink.js";

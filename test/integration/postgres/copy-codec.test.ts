@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import type { PoolClient } from "pg";
-import type { IncomingRow } from "../../../src/postgres/incoming-codec.js";
 import { copyTuples, insertNewRows } from "../../../src/postgres/incoming-table.js";
 import { anyRow, canonicalIp } from "../../support/arbitraries.js";
 import type { TestDatabase } from "../../support/database.js";
-import { encodeBatch, row, rowsAt, uuidv7At } from "../../support/encoded.js";
+import type { IncomingRow } from "../../support/decoded.js";
+import { encodeBatch, encodeRow, row, rowsAt, uuidv7At } from "../../support/encoded.js";
 import { createStatsDatabase } from "../../support/stats-database.js";
 
 const NOW = Date.UTC(2026, 0, 15, 12);
@@ -55,6 +55,10 @@ async function select(): Promise<IncomingRow[]> {
   });
 }
 
+function insertNew(...rows: readonly IncomingRow[]): Promise<number> {
+  return insertNewRows(client, Buffer.concat(rows.map(encodeRow)));
+}
+
 const inOrder = (rows: readonly IncomingRow[]) => rows.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 
 describe.each([
@@ -63,7 +67,7 @@ describe.each([
     (rows: readonly IncomingRow[], chunkBytes: number) =>
       copyTuples(client, encodeBatch(rows, chunkBytes).chunks),
   ],
-  ["insertNewRows", (rows: readonly IncomingRow[]) => insertNewRows(client, rows)],
+  ["insertNewRows", (rows: readonly IncomingRow[]) => insertNew(...rows)],
 ])("%s", (_, write) => {
   it("puts into the table what was pushed, for any legal events from any address", async () => {
     const batch = fc.uniqueArray(anyRow(), { selector: ({ id }) => id, minLength: 1, maxLength: 100 });
@@ -105,9 +109,9 @@ describe("copyTuples", () => {
 describe("insertNewRows", () => {
   it("skips the rows whose ids are there, leaves those as they are, and counts the new ones", async () => {
     const [first, second, third] = rowsAt(NOW, 3) as [IncomingRow, IncomingRow, IncomingRow];
-    expect(await insertNewRows(client, [first, second])).toBe(2);
+    expect(await insertNew(first, second)).toBe(2);
     const changed = { ...second, property: "shop", itemId: 7 };
-    expect(await insertNewRows(client, [changed, third, third])).toBe(1);
+    expect(await insertNew(changed, third, third)).toBe(1);
     expect(await select()).toEqual([first, second, third]);
   });
 });

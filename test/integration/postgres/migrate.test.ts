@@ -162,6 +162,13 @@ describe("migrate", () => {
     expect(await run({ answerTimeoutMs: 1_000 })).toEqual(["0001_slow.sql"]);
   });
 
+  it("lets a file take longer than the database lets a statement", async () => {
+    const name = new URL(database.url).pathname.slice(1);
+    await database.pool.query(`ALTER DATABASE ${name} SET statement_timeout = '100ms'`);
+    await write({ "0001_long.sql": "SELECT pg_sleep(0.3)" });
+    expect(await run()).toEqual(["0001_long.sql"]);
+  });
+
   it("is through as soon as it is aborted in the middle of a file, which is undone", async () => {
     await write({ "0001_slow.sql": "CREATE TABLE slow (); SELECT pg_advisory_xact_lock(1);" });
     const controller = new AbortController();

@@ -60,6 +60,7 @@ describe("createPartitions", () => {
     expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({
       made: [...NAMES, ...DEAD_NAMES],
       detached: [],
+      crowded: [],
     });
     expect(await partitions()).toEqual(NAMES);
     expect(await partitions("incoming_dead")).toEqual(DEAD_NAMES);
@@ -68,10 +69,11 @@ describe("createPartitions", () => {
 
   it("makes only those that are missing", async () => {
     await createPartitions(database.pool, NOW, WEEK);
-    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({ made: [], detached: [] });
+    expect(await createPartitions(database.pool, NOW, WEEK)).toMatchObject({ made: [] });
     expect(await createPartitions(database.pool, NOW + DAY_MS, WEEK)).toEqual({
       made: ["incoming_20260311", "incoming_dead_20260311"],
       detached: [],
+      crowded: [],
     });
   });
 
@@ -80,7 +82,7 @@ describe("createPartitions", () => {
     await insert(uuidv7At(NOW));
     await database.pool.query("ALTER TABLE incoming DETACH PARTITION incoming_20260303");
     const detached = ["incoming_20260303"];
-    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({ made: [], detached });
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({ made: [], detached, crowded: [] });
     expect(await partitions()).toEqual(NAMES.filter((name) => !detached.includes(name)));
     await insert(uuidv7At(NOW, 1));
     expect(await places()).toEqual({ [uuidv7At(NOW, 1)]: "incoming_default" });
@@ -120,6 +122,40 @@ describe("createPartitions", () => {
       [early]: "incoming_20260303",
       [late]: "incoming_20260304",
     });
+  });
+
+  it.each([
+    ["an identity", "number bigint GENERATED ALWAYS AS IDENTITY", (n: number) => `${n}`],
+    ["a computed column", "double bigint GENERATED ALWAYS AS (property_id * 2) STORED", () => "84"],
+  ])(
+    "moves rows of a table to which somebody added %s, and keeps its values",
+    async (_, column, expected) => {
+      await database.pool.query(`ALTER TABLE incoming ADD COLUMN ${column}`);
+      await insert(uuidv7At(NOW), uuidv7At(NOW, 1));
+      await createPartitions(database.pool, NOW, { daysBehind: 0, daysAhead: 0 });
+      await insert(uuidv7At(NOW, 2));
+      const { rows } = await database.pool.query<Record<string, unknown>>(
+        `SELECT tableoid::regclass::text AS place, ${column.split(" ", 1)[0]} AS value FROM incoming ORDER BY id`,
+      );
+      expect(rows).toEqual([1, 2, 3].map((n) => ({ place: "incoming_20260303", value: expected(n) })));
+    },
+  );
+
+  it("leaves a day in the default partition that has more rows there than can be moved in a moment", async () => {
+    await database.pool.query(
+      `INSERT INTO incoming SELECT (left('${uuidv7At(NOW)}', 24) || lpad(to_hex(n), 12, '0'))::uuid, 'news', 3, 42, NULL,
+       now() FROM generate_series(0, 100000) AS n`,
+    );
+    expect(await createPartitions(database.pool, NOW, { daysBehind: 1, daysAhead: 1 })).toMatchObject({
+      made: expect.arrayContaining(["incoming_20260302", "incoming_20260304"]) as unknown,
+      crowded: ["incoming_20260303"],
+    });
+    await database.pool.query(`DELETE FROM incoming WHERE id = '${uuidv7At(NOW)}'`);
+    expect(await createPartitions(database.pool, NOW, { daysBehind: 1, daysAhead: 1 })).toMatchObject({
+      made: ["incoming_20260303"],
+    });
+    const { rows } = await database.pool.query("SELECT count(*)::integer AS count FROM incoming_20260303");
+    expect(rows).toEqual([{ count: 100_000 }]);
   });
 
   it("may run twice at the same time", async () => {

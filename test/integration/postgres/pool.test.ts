@@ -50,7 +50,17 @@ describe("createPool", () => {
   ])("with synchronous_commit %s on the server has a commit wait as with %s", async (setting, expected) => {
     const name = new URL(database.url).pathname.slice(1);
     await database.pool.query(`ALTER DATABASE ${name} SET synchronous_commit = ${setting}`);
-    const { rows } = await pool.query("SHOW synchronous_commit");
-    expect(rows).toEqual([{ synchronous_commit: expected }]);
+    // What has the source "session" stays as it is when the server reads its settings again.
+    const { rows } = await pool.query(
+      "SELECT setting, source FROM pg_settings WHERE name = 'synchronous_commit'",
+    );
+    expect(rows).toEqual([{ setting: expected, source: "session" }]);
+  });
+
+  it("reads dates however the database writes them", async () => {
+    const name = new URL(database.url).pathname.slice(1);
+    await database.pool.query(`ALTER DATABASE ${name} SET datestyle = 'German'`);
+    const { rows } = await pool.query("SELECT timestamptz '2026-03-04 12:00:00Z' AS noon");
+    expect(rows).toEqual([{ noon: new Date(Date.UTC(2026, 2, 4, 12)) }]);
   });
 });

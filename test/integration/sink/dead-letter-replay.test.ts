@@ -19,9 +19,10 @@ afterEach(async () => {
 
 /** Makes dead letters, and returns their ids in order. The one at `badPlace` has the property `bad`. */
 async function bury(count: number, badPlace: number): Promise<string[]> {
-  const letters = rowsAt(NOW, count).map((each, i): DeadLetter => {
+  const rows = rowsAt(NOW, count);
+  const letters = rows.map((each, i): DeadLetter => {
     const row = { ...each, property: i === badPlace ? "bad" : each.property };
-    return { row, payload: encodeRow(row), sqlstate: "23514", message: "refused" };
+    return { payload: encodeRow(row), sqlstate: "23514", message: "refused" };
   });
   const client: PoolClient = await database.pool.connect();
   try {
@@ -29,7 +30,7 @@ async function bury(count: number, badPlace: number): Promise<string[]> {
   } finally {
     client.release();
   }
-  return letters.map(({ row }) => row.id);
+  return rows.map(({ id }) => id);
 }
 
 /** Has a trigger refuse rows with the property `bad`. */

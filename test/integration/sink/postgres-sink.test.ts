@@ -1,12 +1,12 @@
 import { Pool, type PoolConfig } from "pg";
 import { pino } from "pino";
-import { decodeTuples, type IncomingRow } from "../../../src/postgres/incoming-codec.js";
 import { createPartitions } from "../../../src/postgres/partitions.js";
 import { closePool, createPool } from "../../../src/postgres/pool.js";
 import type { FaultClass } from "../../../src/postgres/sqlstate.js";
 import { PostgresSink } from "../../../src/sink/postgres-sink.js";
 import { SinkError, type WriteOptions, type WriteOutcome } from "../../../src/sink/sink.js";
 import type { TestDatabase } from "../../support/database.js";
+import { decodeTuples, type IncomingRow } from "../../support/decoded.js";
 import { encodeBatch, encodeRow, row, rowsAt, uuidv7At } from "../../support/encoded.js";
 import {
   createRole,
@@ -225,13 +225,16 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
     expect(await write(rows)).toMatchObject({ inserted: 9, dead: 1, deadBySqlstate: { 23502: 1 } });
   });
 
-  it("buries what a trigger refuses, at the first try", async () => {
-    await raise("P0001");
-    const rows = spoil(rowsAt(NOW, 100), 42);
-    expect(await write(rows)).toMatchObject({ inserted: 99, dead: 1, deadBySqlstate: { P0001: 1 } });
-    const allBad = rowsAt(NOW + 1, 10).map((each) => ({ ...each, property: "bad" }));
-    expect(await write(allBad)).toMatchObject({ inserted: 0, dead: 10, deadBySqlstate: { P0001: 10 } });
-  });
+  it.each(["P0001", "23514", "23502"])(
+    "buries what a trigger refuses with %s, at the first try",
+    async (sqlstate) => {
+      await raise(sqlstate);
+      const rows = spoil(rowsAt(NOW, 100), 42);
+      expect(await write(rows)).toMatchObject({ inserted: 99, dead: 1, deadBySqlstate: { [sqlstate]: 1 } });
+      const allBad = rowsAt(NOW + 1, 10).map((each) => ({ ...each, property: "bad" }));
+      expect(await write(allBad)).toMatchObject({ dead: 10, deadBySqlstate: { [sqlstate]: 10 } });
+    },
+  );
 
   it("tells them from duplicates in the same batch", async () => {
     await refuseBad();

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import type { Batch } from "../../../src/ingest/batch.js";
 import { EventQueue, queueMinBytes } from "../../../src/ingest/event-queue.js";
-import { decodeTuples, type IncomingRow, TUPLE_MAX_BYTES } from "../../../src/postgres/incoming-codec.js";
+import { TUPLE_MAX_BYTES } from "../../../src/postgres/incoming-codec.js";
 import { anyRow } from "../../support/arbitraries.js";
+import { decodeTuples, type IncomingRow } from "../../support/decoded.js";
 import { eventOf, row, rowsAt, uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
 

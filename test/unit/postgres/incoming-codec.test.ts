@@ -1,24 +1,25 @@
 import fc from "fast-check";
 import {
   COPY_HEADER,
-  decodeTuples,
+  columnArrays,
   TUPLE_MAX_BYTES,
   TupleFormatError,
   tupleOffsets,
   uuidv7TimeMs,
 } from "../../../src/postgres/incoming-codec.js";
 import { anyRow, anyTimeMs } from "../../support/arbitraries.js";
+import { decodeTuples } from "../../support/decoded.js";
 import { encodeRow, row, uuidBytes, uuidv7At } from "../../support/encoded.js";
 
 const anyTuples = fc
   .array(anyRow(), { minLength: 1, maxLength: 5 })
   .map((rows) => ({ rows, tuples: Buffer.concat(rows.map(encodeRow)) }));
 
-/** What reading the bytes ends with; anything but rows or a TupleFormatError fails the test. */
-function read(bytes: Buffer): "rows" | "refused" {
+/** What reading the bytes ends with; anything but columns or a TupleFormatError fails the test. */
+function read(bytes: Buffer): "columns" | "refused" {
   try {
-    decodeTuples(bytes);
-    return "rows";
+    columnArrays(bytes);
+    return "columns";
   } catch (error) {
     expect(error).toBeInstanceOf(TupleFormatError);
     return "refused";
@@ -59,13 +60,18 @@ describe("writeTuple", () => {
   });
 });
 
-describe("decodeTuples", () => {
-  it("gives back what was written, in its order, for any legal events", () => {
-    fc.assert(fc.property(anyTuples, ({ rows, tuples }) => expect(decodeTuples(tuples)).toEqual(rows)));
-  });
-
-  it("reads nothing as no rows", () => {
-    expect(decodeTuples(Buffer.alloc(0))).toEqual([]);
+describe("columnArrays", () => {
+  it("turns tuples into the arrays that PostgreSQL documents", () => {
+    const rows = [row(uuidv7At(0, 1), { property: "news" }), row(uuidv7At(0, 2), { remoteIp: null })];
+    const [ids, properties, sections, , addresses] = columnArrays(Buffer.concat(rows.map(encodeRow))).map(
+      (array) => array.toString("hex"),
+    );
+    const header = (type: number) => `0000000100000001${type.toString(16).padStart(8, "0")}0000000200000001`;
+    const idOf = (n: number) => `000000100000000000007000800000000000000${n}`;
+    expect(ids).toBe(`${header(2950)}${idOf(1)}${idOf(2)}`);
+    expect(properties).toBe(`${header(25)}000000046e657773000000046e657773`);
+    expect(sections).toBe(`${header(20)}000000080000000000000003000000080000000000000003`);
+    expect(addresses).toBe(`${header(869)}0000000802200004c0000207ffffffff`);
   });
 
   it("refuses tuples that are cut anywhere but between two", () => {
@@ -73,12 +79,12 @@ describe("decodeTuples", () => {
       fc.property(anyTuples, fc.nat(), ({ tuples }, at) => {
         const length = at % tuples.length;
         const isBetween = tupleOffsets(tuples).includes(length);
-        expect(read(tuples.subarray(0, length))).toBe(isBetween ? "rows" : "refused");
+        expect(read(tuples.subarray(0, length))).toBe(isBetween ? "columns" : "refused");
       }),
     );
   });
 
-  it("answers changed bytes with rows or a TupleFormatError, never with another error", () => {
+  it("answers changed bytes with columns or a TupleFormatError, never with another error", () => {
     const change = fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 }));
     fc.assert(
       fc.property(anyTuples, fc.array(change, { minLength: 1, maxLength: 4 }), ({ tuples }, changes) => {
@@ -109,19 +115,8 @@ describe("decodeTuples", () => {
   it.each([
     ["the header of a COPY stream", COPY_HEADER.toString("hex")],
     ["five fields", `0005${id}${property}${number}${number}${inet}`],
-    ["an id of NULL", `0006ffffffff${property}${number}${number}${inet}${stamp}`],
     ["a length below -1", `0006fffffffe${property}${number}${number}${inet}${stamp}`],
     ["an address with a length below -1", `0006${id}${property}${number}${number}fffffffe${stamp}`],
-    ["an integer of four bytes", `0006${id}${property}0000000400000003${number}${inet}${stamp}`],
-    [
-      "an id of 15 bytes",
-      `0006${id?.replace("10", "0f").slice(0, -2)}${property}${number}${number}${inet}${stamp}`,
-    ],
-    [
-      "an address of family 9",
-      `0006${id}${property}${number}${number}${inet?.replace("0220", "0920")}${stamp}`,
-    ],
-    ["a number above 2^53", `0006${id}${property}000000087fffffffffffffff${number}${inet}${stamp}`],
   ])("refuses %s", (_, hex) => {
     expect(read(Buffer.from(hex, "hex"))).toBe("refused");
   });

@@ -36,8 +36,9 @@ describe("classifyFault", () => {
     ["22003", "number out of range", "row"],
     ["22021", "character not in repertoire", "row"],
     ["22P02", "invalid text representation", "row"],
-    ["23502", "not null violation in a column that is not ours", "schema"],
+    ["23502", "not null violation, raised by a trigger", "row"],
     ["23503", "foreign key violation", "row"],
+    ["23514", "check violation, raised by a trigger", "row"],
     ["23P01", "exclusion violation", "row"],
     ["22P03", "invalid binary representation: the column's type was changed", "schema"],
     ["22P04", "bad COPY file format: the columns were changed", "schema"],
@@ -61,14 +62,15 @@ describe("classifyFault", () => {
     expect(classifyFault(fromPostgres(code))).toBe(faultClass);
   });
 
-  it("takes a check violation for the row's fault if it names a constraint, else for a missing partition", () => {
-    expect(classifyFault(fromPostgres("23514", { constraint: "no_bad" }))).toBe("row");
-    expect(classifyFault(fromPostgres("23514"))).toBe("schema");
+  it("takes a check violation of a table for the row's fault if it names a constraint, else for a missing partition", () => {
+    expect(classifyFault(fromPostgres("23514", { table: "incoming", constraint: "no_bad" }))).toBe("row");
+    expect(classifyFault(fromPostgres("23514", { table: "incoming" }))).toBe("schema");
   });
 
   it("takes a NULL for the row's fault only in remote_ip, where we write one", () => {
     expect(classifyFault(fromPostgres("23502", { column: "remote_ip" }))).toBe("row");
     expect(classifyFault(fromPostgres("23502", { column: "tenant" }))).toBe("schema");
+    expect(classifyFault(fromPostgres("23502", { dataType: "tenant_name" }))).toBe("schema");
   });
 
   it.each([

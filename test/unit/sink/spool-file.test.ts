@@ -1,5 +1,4 @@
 import fc from "fast-check";
-import { decodeTuples } from "../../../src/postgres/incoming-codec.js";
 import type { EncodedBatch } from "../../../src/sink/sink.js";
 import {
   decodeSpoolFile,
@@ -9,6 +8,7 @@ import {
   SpoolFileError,
 } from "../../../src/sink/spool-file.js";
 import { anyRow } from "../../support/arbitraries.js";
+import { decodeTuples } from "../../support/decoded.js";
 import { encodeBatch, rowsAt } from "../../support/encoded.js";
 
 const NOW = Date.UTC(2026, 0, 15);
