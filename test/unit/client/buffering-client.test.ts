@@ -166,6 +166,25 @@ describe("bounds", () => {
     expect(hasRoom).toBe(true);
   });
 
+  test("gives room to those who wait for it one after the other", async () => {
+    const { clock, client, push, call } = setUp({ maxEvents: 3 });
+    push(1, 2, 3);
+    const taken: number[] = [];
+    const produce = async (id: number) => {
+      await client.whenRoom();
+      expect(push(id)).toEqual([true]);
+      taken.push(id);
+    };
+    const producers = [4, 5, 6, 7, 8].map(produce);
+    call().answer();
+    await clock.settle();
+    expect(taken).toEqual([4, 5, 6]);
+    call().answer();
+    await Promise.all(producers);
+    expect(taken).toEqual([4, 5, 6, 7, 8]);
+    expect(client.counters.refused).toBe(0);
+  });
+
   test.each([
     [{ batchEvents: 10_001 }, "batchEvents"],
     [{ batchBytes: 1024 * 1024 }, "batchBytes"],
@@ -228,6 +247,20 @@ describe("retries", () => {
     call().fail(new ConnectError("down", Code.Unavailable));
     await clock.settle();
     expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([100, 100]);
+  });
+
+  test("tells the time until the next call, whichever call asked for the pause", async () => {
+    const { clock, pusher, push, call, failures } = setUp({ maxCalls: 2 });
+    push(1, 2, 3, 4, 5, 6);
+    call().fail(busy(Code.Unavailable, 5_000));
+    await clock.advance(1_000);
+    call().fail(new ConnectError("down", Code.Unavailable));
+    await clock.settle();
+    expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([5_000, 4_000]);
+    await clock.advance(3_999);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    expect(pusher.calls).toHaveLength(2);
   });
 
   test("waits as long as the service says", async () => {
