@@ -273,6 +273,22 @@ describe("retries", () => {
     expect(pusher.calls).toHaveLength(1);
   });
 
+  test.each([
+    ["as HTTP says it", "3", 3_000],
+    ["no longer than a minute", "86400", 60_000],
+    ["as it sees fit when that is a date", "Wed, 21 Oct 2026 07:28:00 GMT", 100],
+  ])("waits as long as a proxy says, %s", async (_, retryAfter, ms) => {
+    const { clock, pusher, push, call, failures } = setUp();
+    push(1, 2, 3);
+    call().fail(new ConnectError("HTTP 503", Code.Unavailable, { "retry-after": retryAfter }));
+    await clock.settle();
+    expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([ms]);
+    await clock.advance(ms - 1);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    expect(pusher.calls).toHaveLength(1);
+  });
+
   test("sends only the events again that there was no room for", async () => {
     const { clock, client, push, call } = setUp();
     push(1, 2, 3);
@@ -324,6 +340,15 @@ describe("retries", () => {
     push(5, 6);
     expect(pusher.calls.map(({ items }) => items)).toEqual([[5, 6]]);
     expect(client.counters).toMatchObject({ acknowledged: 4, rejected: 0 });
+  });
+
+  test("halves no batch of a caller whose calls are too many", async () => {
+    const { clock, pusher, push, call, failures } = setUp();
+    push(1, 2, 3);
+    call().fail(new ConnectError("slow down", Code.ResourceExhausted, { "retry-after": "1" }));
+    await clock.advance(1_000);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1, 2, 3]]);
+    expect(failures).toMatchObject([{ retryInMs: 1_000 }]);
   });
 
   test("keeps an event that is too long for the service by itself", async () => {
