@@ -97,7 +97,7 @@ export class BatchSender {
     this.#deps.onVerdict(batch, verdict, this.#pace(verdict, round));
   }
 
-  /** Begins the pause that the verdict on a call of `round` asks for, and returns its length in milliseconds. */
+  /** Begins the pause that the verdict on a call of `round` asks for; returns the time until the next call, in milliseconds. */
   #pace({ pace, retryAfterMs }: Verdict, round: number): number {
     if (pace === "on") {
       this.#failures = 0;
@@ -117,7 +117,8 @@ export class BatchSender {
       this.#cancelPause?.();
       this.#cancelPause = clock.schedule(pauseMs, () => this.#resume());
     }
-    return pauseMs;
+    // Another call may have asked for a longer one.
+    return Math.round(this.#pausedUntil - clock.elapsed());
   }
 
   /** Not by `elapsed()`: by its reckoning a timer may fire a fraction of a millisecond early. */

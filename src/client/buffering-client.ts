@@ -79,6 +79,8 @@ export class BufferingClient implements AsyncDisposable {
   readonly #sender: BatchSender;
   readonly #waits: Waits;
   readonly #counts = { pushed: 0, acknowledged: 0, rejected: 0, refused: 0, retried: 0 };
+  /** The last of those who wait for room. */
+  #roomTurn: Promise<void> = Promise.resolve();
   #cancelRelease: (() => void) | undefined;
   #closing: Promise<{ undelivered: number }> | undefined;
 
@@ -138,10 +140,17 @@ export class BufferingClient implements AsyncDisposable {
     return true;
   }
 
-  /** Resolves when `push` has room for an event, however long that takes; also when the client is closed. */
-  async whenRoom(): Promise<void> {
+  /**
+   * Resolves when `push` has room for an event, however long that takes; also when the client is closed. Of several who
+   * wait, each finds the room that those before it have left, if they push as soon as it resolves.
+   */
+  whenRoom(): Promise<void> {
     const hasRoom = () => this.#closing !== undefined || this.#buffer.hasRoom(EVENT_MAX_BYTES);
-    await this.#waits.until(hasRoom, Number.POSITIVE_INFINITY);
+    const turn = this.#roomTurn.then(async () => {
+      await this.#waits.until(hasRoom, Number.POSITIVE_INFINITY);
+    });
+    this.#roomTurn = turn;
+    return turn;
   }
 
   /**

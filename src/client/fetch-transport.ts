@@ -20,6 +20,7 @@ const RESPONSE_MAX_BYTES = 4 * 1024 * 1024;
 const REQUEST_MAX_BYTES = 1024 * 1024;
 /** connect's word for a call that has no limit. It hands any other to a timer as it is. */
 const NO_TIMEOUT = 0;
+const HTTP_CONTENT_TOO_LARGE = 413;
 
 export interface FetchTransportOptions {
   readonly baseUrl: string;
@@ -67,6 +68,10 @@ function createHttpClient(fetch: typeof globalThis.fetch): UniversalClientFn {
       await response.body?.cancel();
       throw redirected(response, request);
     }
+    if (response.status === HTTP_CONTENT_TOO_LARGE) {
+      await response.body?.cancel();
+      throw tooLong(request);
+    }
     const header = new Headers(response.headers);
     // They speak of the body before `fetch` decompressed it.
     header.delete("content-encoding");
@@ -87,6 +92,12 @@ function redirected({ headers }: Response, { url }: UniversalClientRequest): Con
   const target = location === null ? "elsewhere" : `to ${location}`;
   const message = `${new URL(url).origin} redirects ${target}, which calls do not follow`;
   return new ConnectError(message, Code.Unimplemented);
+}
+
+/** As the service says it. To connect it is an unknown error, and the same request would be made again and again. */
+function tooLong({ url }: UniversalClientRequest): ConnectError {
+  const message = `${new URL(url).origin} takes no request of this size: HTTP ${HTTP_CONTENT_TOO_LARGE}`;
+  return new ConnectError(message, Code.ResourceExhausted);
 }
 
 /** A body whose loss on the way is an error like that of a server out of reach. */

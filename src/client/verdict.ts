@@ -21,7 +21,7 @@ export interface Verdict {
   readonly rejected: readonly RejectedEvent[];
   /** What to send again, each in a call of its own. */
   readonly again: readonly EventBatch[];
-  /** The service's own word on when, in milliseconds; 0: none. */
+  /** The other side's word on when, in milliseconds; 0: none. */
   readonly retryAfterMs: number;
   /** How to go on: at once; after a growing pause; after a long one, since a person must mend something. */
   readonly pace: "on" | "backoff" | "slow";
@@ -37,6 +37,8 @@ const NEEDS_A_PERSON: ReadonlySet<Code> = new Set([
   Code.NotFound,
 ]);
 
+/** The service asks for some 36 s at most; what says more may be mended long before. */
+const RETRY_AFTER_MAX_MS = 60_000;
 const TOO_MANY_FIELD = "events";
 /** Of a property that the token does not allow nothing else is judged. */
 const DENIED_FIELD = "property";
@@ -91,7 +93,7 @@ export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
     acknowledged: [],
     rejected: [],
     again: [batch],
-    retryAfterMs: retryInfoMs(error),
+    retryAfterMs: retryAfterMs(error),
     pace: NEEDS_A_PERSON.has(error.code) ? "slow" : "backoff",
     error,
   };
@@ -100,7 +102,7 @@ export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
 /** The service takes fewer events, or bytes, in a call. RESOURCE_EXHAUSTED is about room only if it says for when. */
 function isTooLong(error: ConnectError, fields: readonly FieldViolation[]): boolean {
   if (error.code === Code.ResourceExhausted) {
-    return error.findDetails(RetryInfoSchema).length === 0;
+    return error.findDetails(RetryInfoSchema).length === 0 && !error.metadata.has("retry-after");
   }
   const isOnlyTooMany = fields.length > 0 && fields.every(({ field }) => field === TOO_MANY_FIELD);
   return error.code === Code.InvalidArgument && isOnlyTooMany;
@@ -144,7 +146,14 @@ function rejectAll(
   });
 }
 
-function retryInfoMs(error: ConnectError): number {
+/** Of the service, or of a proxy that speaks HTTP only. */
+function retryAfterMs(error: ConnectError): number {
   const delays = error.findDetails(RetryInfoSchema).map(({ retryDelay }) => retryDelay);
-  return Math.max(0, ...delays.map((delay) => (delay === undefined ? 0 : durationMs(delay))));
+  // RFC 9110, section 10.2.3. Not its other form, a date: that would need clocks that agree.
+  const [seconds] = /^\d+$/.exec(error.metadata.get("retry-after") ?? "") ?? ["0"];
+  const ms = [
+    1_000 * Number(seconds),
+    ...delays.map((delay) => (delay === undefined ? 0 : durationMs(delay))),
+  ];
+  return Math.min(RETRY_AFTER_MAX_MS, Math.max(...ms));
 }

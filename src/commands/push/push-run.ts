@@ -2,7 +2,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { BufferingClient } from "../../client/buffering-client.js";
 import type { BufferingOptions, Failure, Rejection } from "../../client/options.js";
-import type { Clock } from "../../clock.js";
+import { type Clock, TIMER_MAX_MS } from "../../clock.js";
 import type { EventLine } from "./event-lines.js";
 import { LineLedger } from "./line-ledger.js";
 
@@ -52,6 +52,8 @@ export class PushRun {
   readonly #client: BufferingClient;
   /** Events wait for an answer since then, and none has got one; on the clock's `elapsed()`. */
   #waitingSince: number;
+  /** The timer of the patience, from a failed call to the next answer. */
+  #cancelGivingUp: () => void = () => undefined;
   #stop: PushStop | undefined;
   #endEarly: () => void = () => undefined;
   readonly #stopped: Promise<void>;
@@ -69,7 +71,7 @@ export class PushRun {
       maxEvents: EVENTS_MAX,
       callTimeoutMs: Math.min(CALL_TIMEOUT_MS, deps.patienceMs),
       onAcknowledged: (events) => {
-        this.#waitingSince = deps.clock.elapsed();
+        this.#waitAnew();
         for (const event of events) {
           this.#lines.settle(event);
         }
@@ -104,6 +106,7 @@ export class PushRun {
       await this.#flush(SIGNAL_FLUSH_MS);
     }
     const { undelivered } = await this.#client.close({ timeoutMs: 0 });
+    this.#cancelGivingUp();
     const { acknowledged, rejected } = this.#client.counters;
     const { bad: badLines, settledThrough } = this.#lines;
     return { acknowledged, rejected, badLines, undelivered, settledThrough, stop: this.#stop };
@@ -119,7 +122,7 @@ export class PushRun {
       }
       if ("event" in line) {
         if (this.#client.counters.buffered === 0) {
-          this.#waitingSince = this.#deps.clock.elapsed();
+          this.#waitAnew();
         }
         this.#lines.read(line.number, line.event);
         this.#client.push(line.event);
@@ -135,7 +138,7 @@ export class PushRun {
   }
 
   #reject({ event, message, violations }: Rejection): void {
-    this.#waitingSince = this.#deps.clock.elapsed();
+    this.#waitAnew();
     const details = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
     this.#deps.onFault(this.#lines.settle(event) ?? 0, `is rejected: ${details || message}`);
   }
@@ -143,8 +146,19 @@ export class PushRun {
   #judge({ error }: Failure): void {
     if (REFUSING_CODES.has(error.code)) {
       this.stop({ kind: "refused", error });
-    } else if (this.#deps.clock.elapsed() - this.#waitingSince >= this.#deps.patienceMs) {
-      this.stop({ kind: "unreachable", error });
+      return;
     }
+    const { clock, patienceMs } = this.#deps;
+    const leftMs = Math.max(0, this.#waitingSince + patienceMs - clock.elapsed());
+    this.#cancelGivingUp();
+    // By a timer: the next call may be made much later.
+    this.#cancelGivingUp = clock.schedule(Math.min(TIMER_MAX_MS, leftMs), () =>
+      this.stop({ kind: "unreachable", error }),
+    );
+  }
+
+  #waitAnew(): void {
+    this.#cancelGivingUp();
+    this.#waitingSince = this.#deps.clock.elapsed();
   }
 }

@@ -128,6 +128,16 @@ test.each([301, 302, 307, 308])("follows no redirect (%d), and says where it lea
   });
 });
 
+test("takes a proxy's word that a request is too long for the service's", async () => {
+  const url = await openRaw((socket) =>
+    socket.end("HTTP/1.1 413 Content Too Large\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nno"),
+  );
+  expect(await failure(createStatsClient(url).push(EVENT))).toMatchObject({
+    code: Code.ResourceExhausted,
+    rawMessage: `${url} takes no request of this size: HTTP 413`,
+  });
+});
+
 test("takes a redirect that a browser hides for one", async () => {
   // Node shows them; this is what a browser gives instead.
   const hidden = Object.defineProperty(Response.error(), "type", { value: "opaqueredirect" });

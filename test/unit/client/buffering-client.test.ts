@@ -166,6 +166,25 @@ describe("bounds", () => {
     expect(hasRoom).toBe(true);
   });
 
+  test("gives room to those who wait for it one after the other", async () => {
+    const { clock, client, push, call } = setUp({ maxEvents: 3 });
+    push(1, 2, 3);
+    const taken: number[] = [];
+    const produce = async (id: number) => {
+      await client.whenRoom();
+      expect(push(id)).toEqual([true]);
+      taken.push(id);
+    };
+    const producers = [4, 5, 6, 7, 8].map(produce);
+    call().answer();
+    await clock.settle();
+    expect(taken).toEqual([4, 5, 6]);
+    call().answer();
+    await Promise.all(producers);
+    expect(taken).toEqual([4, 5, 6, 7, 8]);
+    expect(client.counters.refused).toBe(0);
+  });
+
   test.each([
     [{ batchEvents: 10_001 }, "batchEvents"],
     [{ batchBytes: 1024 * 1024 }, "batchBytes"],
@@ -230,11 +249,41 @@ describe("retries", () => {
     expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([100, 100]);
   });
 
+  test("tells the time until the next call, whichever call asked for the pause", async () => {
+    const { clock, pusher, push, call, failures } = setUp({ maxCalls: 2 });
+    push(1, 2, 3, 4, 5, 6);
+    call().fail(busy(Code.Unavailable, 5_000));
+    await clock.advance(1_000);
+    call().fail(new ConnectError("down", Code.Unavailable));
+    await clock.settle();
+    expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([5_000, 4_000]);
+    await clock.advance(3_999);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    expect(pusher.calls).toHaveLength(2);
+  });
+
   test("waits as long as the service says", async () => {
     const { clock, pusher, push, call } = setUp();
     push(1, 2, 3);
     call().fail(busy(Code.ResourceExhausted, 5_000));
     await clock.advance(4_999);
+    expect(pusher.calls).toHaveLength(0);
+    await clock.advance(1);
+    expect(pusher.calls).toHaveLength(1);
+  });
+
+  test.each([
+    ["as HTTP says it", "3", 3_000],
+    ["no longer than a minute", "86400", 60_000],
+    ["as it sees fit when that is a date", "Wed, 21 Oct 2026 07:28:00 GMT", 100],
+  ])("waits as long as a proxy says, %s", async (_, retryAfter, ms) => {
+    const { clock, pusher, push, call, failures } = setUp();
+    push(1, 2, 3);
+    call().fail(new ConnectError("HTTP 503", Code.Unavailable, { "retry-after": retryAfter }));
+    await clock.settle();
+    expect(failures.map(({ retryInMs }) => retryInMs)).toEqual([ms]);
+    await clock.advance(ms - 1);
     expect(pusher.calls).toHaveLength(0);
     await clock.advance(1);
     expect(pusher.calls).toHaveLength(1);
@@ -291,6 +340,15 @@ describe("retries", () => {
     push(5, 6);
     expect(pusher.calls.map(({ items }) => items)).toEqual([[5, 6]]);
     expect(client.counters).toMatchObject({ acknowledged: 4, rejected: 0 });
+  });
+
+  test("halves no batch of a caller whose calls are too many", async () => {
+    const { clock, pusher, push, call, failures } = setUp();
+    push(1, 2, 3);
+    call().fail(new ConnectError("slow down", Code.ResourceExhausted, { "retry-after": "1" }));
+    await clock.advance(1_000);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1, 2, 3]]);
+    expect(failures).toMatchObject([{ retryInMs: 1_000 }]);
   });
 
   test("keeps an event that is too long for the service by itself", async () => {

@@ -3,7 +3,7 @@ import { BufferingClient } from "../../../src/client/buffering-client.js";
 import type { EventLine } from "../../../src/commands/push/event-lines.js";
 import { EVENTS_MAX, PushRun } from "../../../src/commands/push/push-run.js";
 import { FakeClock } from "../../support/fake-clock.js";
-import { denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+import { busy, denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
 
 function setUp({ patienceMs = 30_000 } = {}) {
   const clock = new FakeClock();
@@ -116,6 +116,29 @@ test("gives up when the service has been out of reach for too long", async () =>
   }
   expect(clock.elapsed()).toBeGreaterThanOrEqual(30_000);
   expect(await result).toMatchObject({ undelivered: 2, settledThrough: 0, stop: { kind: "unreachable" } });
+});
+
+test("gives up in time, however much later the next call may be made", async () => {
+  const { clock, pusher, run } = setUp({ patienceMs: 3_000 });
+  const result = run.push(lines(1));
+  await clock.settle();
+  pusher.calls[0]?.fail(busy(Code.ResourceExhausted, 25_000));
+  await clock.advance(2_999);
+  expect(clock.pendingTimers).toBeGreaterThan(0);
+  await clock.advance(1);
+  expect(clock.pendingTimers).toBe(0);
+  expect(await result).toMatchObject({ undelivered: 1, stop: { kind: "unreachable" } });
+});
+
+test("leaves no timer behind when all have their answer after a failure", async () => {
+  const { clock, pusher, run } = setUp();
+  const result = run.push(lines(1));
+  await clock.settle();
+  pusher.calls[0]?.fail(new ConnectError("down", Code.Unavailable));
+  await clock.advance(100);
+  pusher.calls[0]?.answer();
+  expect(await result).toMatchObject({ acknowledged: 1, stop: undefined });
+  expect(clock.pendingTimers).toBe(0);
 });
 
 test("is patient from the first event that has no answer on, not from the last answer", async () => {
