@@ -203,6 +203,12 @@ export class Http2Sessions {
 
   #sweepStreams(streams: OpenStreams): void {
     streams.compact();
+    for (const stream of streams.olderThan(this.#nowMs)) {
+      // By NO_ERROR: so a client is told that the rest of its request is not needed (RFC 9113, section 8.1).
+      if (isAnsweredEarly(stream)) {
+        stream.destroy();
+      }
+    }
     for (const stream of streams.olderThan(this.#nowMs - this.#limits.requestTimeoutMs)) {
       if (!isReceived(stream)) {
         stream.close(constants.NGHTTP2_CANCEL);
@@ -248,4 +254,10 @@ function isReceived(stream: ServerHttp2Stream): boolean {
     state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE ||
     state === constants.NGHTTP2_STREAM_STATE_CLOSED
   );
+}
+
+/** Whether the whole answer has gone out, and not all of the request has arrived. */
+function isAnsweredEarly(stream: ServerHttp2Stream): boolean {
+  // An answer is finished for Node's streams when it may still wait for the client to take it.
+  return stream.writableFinished && stream.state.state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL;
 }
