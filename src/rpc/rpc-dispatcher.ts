@@ -109,7 +109,9 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       isRefused,
     });
     void answer(handler, { ...universal, body }, response, logger);
-    response.once("finish", () => {
+    // Node's compatibility layer tells "finish" when the stream is closed, for which its body must be read first.
+    const output = "stream" in response ? response.stream : response;
+    output.once("finish", () => {
       void body.drain();
       // To one who has left before the message was whole nothing was answered.
       if (!notes.hasReachedMethod && !request.aborted) {

@@ -60,10 +60,7 @@ export class UploadReader implements AsyncIterable<Buffer> {
     return this.#hadRoom;
   }
 
-  /**
-   * Reads what is left of a body that has been read from; Node does so itself with one that has not. An HTTP/2 stream is
-   * over by then: the server ends it once it has its answer. Never rejects.
-   */
+  /** Reads what is left of a body that has been read from; Node does so itself with one that has not. Never rejects. */
   async drain(): Promise<void> {
     this.#stopCounting();
     try {

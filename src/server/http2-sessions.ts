@@ -204,8 +204,9 @@ export class Http2Sessions {
   #sweepStreams(streams: OpenStreams): void {
     streams.compact();
     for (const stream of streams.olderThan(this.#nowMs)) {
-      // By NO_ERROR: so a client is told that the rest of its request is not needed (RFC 9113, section 8.1).
-      if (isAnsweredEarly(stream)) {
+      // By NO_ERROR: so a client is told that the rest of its request is not needed (RFC 9113, section 8.1). One that its
+      // client has reset by that code stays with Node, and counts among those of the session, as long as it is not read.
+      if (stream.closed || isAnsweredEarly(stream)) {
         stream.destroy();
       }
     }

@@ -99,6 +99,23 @@ describe("the request time-out", () => {
     session.close();
   });
 
+  it("does not run for a stream that its client has reset without an error: the next sweep frees its place", async () => {
+    const limits = { ...SHORT, requestTimeoutMs: 60_000, maxConcurrentStreams: 1 };
+    rpc = await openRpcPort((req, res) => (req.method === "GET" ? res.end("done") : req.pause()), limits);
+    const session = connect(rpc.url);
+    const unread = session.request({ ":method": "POST" });
+    unread.end("12345");
+    await once(unread, "finish");
+    unread.close(constants.NGHTTP2_NO_ERROR);
+    await once(unread, "close");
+    let answer = "";
+    while (answer === "") {
+      answer = await buffer(session.request()).then(String, () => "");
+    }
+    expect(answer).toBe("done");
+    session.close();
+  });
+
   it("does not count the time that the handler takes over HTTP/1.1", async () => {
     const release = makeGate();
     rpc = await openRpcPort((req, res) => {
