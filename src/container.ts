@@ -20,7 +20,7 @@ import { PartitionKeeper } from "./postgres/partition-keeper.js";
 import { closePool, createPool } from "./postgres/pool.js";
 import { RetentionKeeper } from "./postgres/retention-keeper.js";
 import { Schema } from "./postgres/schema.js";
-import { authenticate } from "./rpc/authentication.js";
+import { authenticate, refusesUnknown } from "./rpc/authentication.js";
 import { BodyLimits } from "./rpc/body-limits.js";
 import { createFastLane } from "./rpc/fast-lane/fast-lane.js";
 import { limitWaiting } from "./rpc/limit-waiting.js";
@@ -319,6 +319,7 @@ function createRpcServer({
   health,
   stopping,
   tlsCertificates,
+  tokens,
   logger,
   metrics,
   tracing,
@@ -331,6 +332,7 @@ function createRpcServer({
     batchMaxEvents: config.batchMaxEvents,
   });
   const limits = new BodyLimits(config);
+  const refusesByHeader = tokens && refusesUnknown(tokens, methods);
   const callerAddress = config.trustProxy === undefined ? connectionAddress : trustProxies(config.trustProxy);
   const stock = createRpcDispatcher({
     routes: createRoutes({
@@ -343,11 +345,12 @@ function createRpcServer({
     onUnhandled: metrics?.countUnhandled,
     callerAddress,
     limits,
+    refusesByHeader,
     maxCalls: config.maxStockCalls,
   });
   const lanes = {
     handler: stock,
-    fastLane: createFastLane({ methods, stock, logger, callerAddress, limits }),
+    fastLane: createFastLane({ methods, stock, logger, callerAddress, limits, refusesByHeader }),
   };
   return new RpcServer({
     host: config.host,

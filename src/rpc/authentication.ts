@@ -1,7 +1,7 @@
 /** Lets only those call who prove who they are, and says who they are; it never looks into a message. */
 import type { Caller } from "../auth/caller.js";
 import { unauthenticated } from "./errors.js";
-import type { UnaryInterceptor } from "./unary-method.js";
+import { pathOf, type UnaryInterceptor, type UnaryMethod } from "./unary-method.js";
 
 /** Tells who sends a header Authorization. */
 export interface Identification {
@@ -18,4 +18,16 @@ export function authenticate(tokens: Identification): UnaryInterceptor {
     }
     return next(request, call);
   };
+}
+
+/** Whether a call to a path, with this header Authorization, will be refused whatever its message is. */
+export type RefusesByHeader = (path: string, authorization: string | undefined) => boolean;
+
+/**
+ * Tells which calls to `methods` the interceptor will refuse. Asked before a message is read, it keeps callers without a
+ * token from taking the memory and time that a message does.
+ */
+export function refusesUnknown(tokens: Identification, methods: readonly UnaryMethod[]): RefusesByHeader {
+  const paths = new Set(methods.map(({ desc }) => pathOf(desc)));
+  return (path, authorization) => paths.has(path) && tokens.identify(authorization) === undefined;
 }

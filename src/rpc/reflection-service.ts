@@ -4,7 +4,7 @@
  */
 import { setMaxListeners } from "node:events";
 import type { DescFile, DescService } from "@bufbuild/protobuf";
-import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { ServerReflection as ServerReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as ServerReflectionV1alpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { DescriptorIndex } from "./descriptor-index.js";
@@ -118,7 +118,11 @@ export function reflectionRoutes(router: ConnectRouter, deps: ReflectionRoutesDe
   router.service(ServerReflectionV1alpha, { serverReflectionInfo });
 }
 
-/** What `source` gives until it ends or `signal` aborts; leaves no listener behind. */
+/**
+ * What `source` gives until it ends; leaves no listener behind.
+ *
+ * @throws ConnectError when `signal` aborts
+ */
 async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const iterator = source[Symbol.asyncIterator]();
   let stop: () => void = () => {};
@@ -127,9 +131,12 @@ async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): 
   });
   signal.addEventListener("abort", stop, { once: true });
   try {
-    while (!signal.aborted) {
-      const next = await Promise.race([iterator.next(), stopped]);
-      if (next === "stopped" || next.done === true) {
+    for (;;) {
+      const next = signal.aborted ? "stopped" : await Promise.race([iterator.next(), stopped]);
+      if (next === "stopped") {
+        throw new ConnectError("the service is shutting down, try again", Code.Unavailable);
+      }
+      if (next.done === true) {
         return;
       }
       yield next.value;

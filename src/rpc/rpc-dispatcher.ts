@@ -7,6 +7,7 @@ import type { Logger } from "pino";
 import { type Clock, systemClock } from "../clock.js";
 import { type CallerAddress, connectionAddress, connectionOf } from "../server/peer.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
+import type { RefusesByHeader } from "./authentication.js";
 import { BodyLimits } from "./body-limits.js";
 import { CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./call-slots.js";
 import { forgetEndlessTimeout } from "./call-timeout.js";
@@ -21,8 +22,14 @@ import { UploadReader } from "./upload-reader.js";
  * - `malformed`: its body is not a message of the method, or too large, or its headers ask for what is not known
  * - `too_many_calls`: as many calls are open on the stock lane as may, or the caller has its share of them
  * - `too_many_large_requests`: there was no room for its body
+ * - `unauthenticated`: its header already showed that it has no valid token
  */
-export type UnhandledReason = "unknown_method" | "malformed" | "too_many_calls" | "too_many_large_requests";
+export type UnhandledReason =
+  | "unknown_method"
+  | "malformed"
+  | "too_many_calls"
+  | "too_many_large_requests"
+  | "unauthenticated";
 
 export interface RpcDispatcherDeps {
   readonly routes: (router: ConnectRouter) => void;
@@ -35,6 +42,8 @@ export interface RpcDispatcherDeps {
   readonly callerAddress?: CallerAddress;
   /** Default: limits of its own. */
   readonly limits?: BodyLimits;
+  /** Calls that are refused before their message is read. Default: none. */
+  readonly refusesByHeader?: RefusesByHeader | undefined;
   /** Most calls that are open at a time; see {@link DEFAULT_MAX_STOCK_CALLS}, the default. */
   readonly maxCalls?: number;
 }
@@ -56,6 +65,7 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     clock = systemClock,
     callerAddress = connectionAddress,
     limits = new BodyLimits(),
+    refusesByHeader = () => false,
     maxCalls = DEFAULT_MAX_STOCK_CALLS,
   } = deps;
   const slots = new CallSlots(maxCalls);
@@ -86,6 +96,7 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     const notes: RequestNotes = { address, arrivedAt: clock.elapsed(), hasReachedMethod: false };
     const universal = universalRequestFromNodeRequest(request, response, undefined, withNotes(notes));
     forgetEndlessTimeout(universal.header);
+    const isRefused = refusesByHeader(handler.requestPath, request.headers.authorization);
     const body = new UploadReader({
       pieces: universal.body as AsyncIterable<Buffer>,
       source: response,
@@ -93,13 +104,16 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       contentLength: request.headers["content-length"],
       isOneMessage: ONE_MESSAGE_KINDS.has(handler.method.methodKind),
       isEnveloped: ENVELOPED_TYPES.test(request.headers["content-type"] ?? ""),
+      isRefused,
     });
     void answer(handler, { ...universal, body }, response, logger);
-    response.once("finish", () => {
+    // Node's compatibility layer tells "finish" when the stream is closed, for which its body must be read first.
+    const output = "stream" in response ? response.stream : response;
+    output.once("finish", () => {
       void body.drain();
       // To one who has left before the message was whole nothing was answered.
       if (!notes.hasReachedMethod && !request.aborted) {
-        onUnhandled(body.hadRoom ? "malformed" : "too_many_large_requests");
+        onUnhandled(isRefused ? "unauthenticated" : body.hadRoom ? "malformed" : "too_many_large_requests");
       }
     });
   };

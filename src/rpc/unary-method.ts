@@ -52,6 +52,11 @@ export interface UnaryMethod {
   readonly decoders: RequestDecoders<DescMethodUnary>;
 }
 
+/** Where a method is called. */
+export function pathOf(desc: DescMethodUnary): string {
+  return `/${desc.parent.typeName}/${desc.name}`;
+}
+
 /**
  * Does something around each call of a method: measures it, or refuses it by throwing. It must let a plain value
  * through as a plain value, for then the answer leaves at once.

@@ -1,6 +1,6 @@
 /** Reads the body of a request for the stock lane, within the limits of all bodies; it never looks into a message. */
 import type { BodyLimits } from "./body-limits.js";
-import { noRoomForBody } from "./errors.js";
+import { noRoomForBody, unauthenticated } from "./errors.js";
 import { type BodySource, ENVELOPE_BYTES, RequestBody } from "./request-body.js";
 
 export interface UploadReaderDeps {
@@ -14,6 +14,8 @@ export interface UploadReaderDeps {
   readonly isOneMessage: boolean;
   /** Whether each message has its length before it. */
   readonly isEnveloped: boolean;
+  /** Whether its caller is unknown: nothing of it is read. Default: false. */
+  readonly isRefused?: boolean;
 }
 
 /**
@@ -30,6 +32,7 @@ export class UploadReader implements AsyncIterable<Buffer> {
   readonly #pieces: AsyncIterator<Buffer>;
   readonly #limits: BodyLimits;
   readonly #isEnveloped: boolean;
+  readonly #isRefused: boolean;
   /** What has come of a body of one message. */
   readonly #message: RequestBody | undefined;
   /** Of a stream, how many bytes have been read and are counted; undefined: they are thrown away. */
@@ -41,6 +44,7 @@ export class UploadReader implements AsyncIterable<Buffer> {
     this.#pieces = deps.pieces[Symbol.asyncIterator]();
     this.#limits = deps.limits;
     this.#isEnveloped = deps.isEnveloped;
+    this.#isRefused = deps.isRefused ?? false;
     this.#message = deps.isOneMessage
       ? new RequestBody(deps.source, deps.limits, deps.contentLength)
       : undefined;
@@ -48,9 +52,7 @@ export class UploadReader implements AsyncIterable<Buffer> {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Buffer> {
-    return {
-      next: () => (this.#message === undefined ? this.#readStream() : this.#readMessage(this.#message)),
-    };
+    return { next: () => this.#next() };
   }
 
   /** False: it was refused for want of room. */
@@ -68,6 +70,14 @@ export class UploadReader implements AsyncIterable<Buffer> {
     } catch {
       // The client has left; it has its answer, or does not want it.
     }
+  }
+
+  /** @throws ConnectError when the caller is unknown, or there is no room for more */
+  async #next(): Promise<IteratorResult<Buffer>> {
+    if (this.#isRefused) {
+      throw unauthenticated();
+    }
+    return await (this.#message === undefined ? this.#readStream() : this.#readMessage(this.#message));
   }
 
   /** @throws ConnectError when there is no room for more */

@@ -204,8 +204,9 @@ export class Http2Sessions {
   #sweepStreams(streams: OpenStreams): void {
     streams.compact();
     for (const { stream, cameMs } of streams) {
-      if (isAnswered(stream)) {
-        // The client need not send the rest (RFC 9113, section 8.1); what has come nobody reads, so close() would wait.
+      if (stream.closed || isAnsweredEarly(stream)) {
+        // By NO_ERROR: the client need not send the rest (RFC 9113, section 8.1). A stream that its client has reset by
+        // that code stays with Node, and counts among those of the session, as long as what has come is not read.
         stream.destroy();
       } else if (this.#nowMs - cameMs >= this.#limits.requestTimeoutMs && !isReceived(stream)) {
         stream.close(constants.NGHTTP2_CANCEL);
@@ -241,11 +242,6 @@ export class Http2Sessions {
 
 function ignore(): void {}
 
-/** Whether the end of the answer has been sent, and the end of the request has not come. */
-function isAnswered(stream: ServerHttp2Stream): boolean {
-  return stream.state.state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL;
-}
-
 /** Whether all of the stream's request has arrived, read or not. */
 function isReceived(stream: ServerHttp2Stream): boolean {
   if (stream.endAfterHeaders || stream.readableEnded || stream.destroyed) {
@@ -256,4 +252,10 @@ function isReceived(stream: ServerHttp2Stream): boolean {
     state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_REMOTE ||
     state === constants.NGHTTP2_STREAM_STATE_CLOSED
   );
+}
+
+/** Whether the whole answer has gone out, and not all of the request has arrived. */
+function isAnsweredEarly(stream: ServerHttp2Stream): boolean {
+  // An answer is finished for Node's streams when it may still wait for the client to take it.
+  return stream.writableFinished && stream.state.state === constants.NGHTTP2_STREAM_STATE_HALF_CLOSED_LOCAL;
 }

@@ -205,6 +205,9 @@ export class RpcServer implements AsyncDisposable {
       keepAliveTimeout: limits.keepAliveTimeoutMs,
       connectionsCheckingInterval: limits.sweepIntervalMs,
       maxHeaderSize: limits.maxHeaderBytes,
+      // Otherwise the first of two counts, and before a proxy that takes the last the two requests differ. No Host is
+      // like two joined (RFC 9112, section 3.2), nor is a token.
+      joinDuplicateHeaders: true,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: limits.tcpKeepAliveMs,

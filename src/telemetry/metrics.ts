@@ -54,6 +54,7 @@ export class Metrics {
     malformed: 0,
     too_many_calls: 0,
     too_many_large_requests: 0,
+    unauthenticated: 0,
   };
   readonly #retries: Counter;
   readonly #flushDuration: Histogram;

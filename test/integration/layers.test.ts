@@ -12,6 +12,7 @@ const LAYERS = [
   ["process-life"],
   ["service"],
   ["container"],
+  ["runnable"],
   ["config"],
   ["status"],
   ["telemetry"],

@@ -6,6 +6,7 @@ import { Admission } from "../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch, BatchAbandonedError, type BatchWaiter } from "../../src/ingest/batch.js";
 import { EventIds } from "../../src/ingest/event-id.js";
 import { IntakeClosedError, QueueFullError } from "../../src/ingest/flusher.js";
+import type { RefusesByHeader } from "../../src/rpc/authentication.js";
 import { BodyLimits } from "../../src/rpc/body-limits.js";
 import { createFastLane } from "../../src/rpc/fast-lane/fast-lane.js";
 import { createPushHandler, type EventIntake } from "../../src/rpc/push.js";
@@ -131,6 +132,7 @@ export async function openLanePort(
     readonly limits?: Partial<RpcServerLimits>;
     readonly callerAddress?: CallerAddress;
     readonly bodyLimits?: BodyLimits;
+    readonly refusesByHeader?: RefusesByHeader;
     readonly tls?: TlsCredentialsSource | undefined;
   },
 ): Promise<LanePort> {
@@ -139,6 +141,7 @@ export async function openLanePort(
     limits,
     callerAddress = connectionAddress,
     bodyLimits = new BodyLimits(),
+    refusesByHeader,
     tls,
   } = options;
   const stock = createRpcDispatcher({
@@ -150,6 +153,7 @@ export async function openLanePort(
     logger: silent,
     callerAddress,
     limits: bodyLimits,
+    refusesByHeader,
   });
   const counts: LaneCounts = { taken: 0, handedBack: 0 };
   const lane = createFastLane({
@@ -161,6 +165,7 @@ export async function openLanePort(
     logger: silent,
     callerAddress,
     limits: bodyLimits,
+    refusesByHeader,
   });
   const server = new RpcServer({
     host: "127.0.0.1",

@@ -8,6 +8,7 @@ import type { Logger } from "pino";
 import { type Clock, systemClock } from "../../clock.js";
 import { type CallerAddress, type Connection, connectionAddress } from "../../server/peer.js";
 import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
+import type { RefusesByHeader } from "../authentication.js";
 import { BodyLimits } from "../body-limits.js";
 import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
 import type { UnaryMethod } from "../unary-method.js";
@@ -26,6 +27,8 @@ export interface FastLaneDeps {
   readonly callerAddress?: CallerAddress;
   /** Shared with the stock lane. Default: limits of its own. */
   readonly limits?: BodyLimits;
+  /** Calls that are for the stock lane to refuse. Default: none. */
+  readonly refusesByHeader?: RefusesByHeader | undefined;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
@@ -46,6 +49,7 @@ class FastLane implements RpcFastLane {
   readonly #clock: Clock;
   readonly #callerAddress: CallerAddress;
   readonly #limits: BodyLimits;
+  readonly #refusesByHeader: RefusesByHeader;
   /** The last authority that was found to be part of a URL: nearly all requests have the same. */
   #knownAuthority: string | undefined;
 
@@ -60,6 +64,7 @@ class FastLane implements RpcFastLane {
     this.#clock = deps.clock ?? systemClock;
     this.#callerAddress = deps.callerAddress ?? connectionAddress;
     this.#limits = deps.limits ?? new BodyLimits();
+    this.#refusesByHeader = deps.refusesByHeader ?? (() => false);
   }
 
   takeRequest(request: IncomingMessage, response: ServerResponse): boolean {
@@ -68,7 +73,7 @@ class FastLane implements RpcFastLane {
       return false;
     }
     const { headers } = request;
-    if (!this.#isPartOfUrl(headers.host)) {
+    if (!this.#isPartOfUrl(headers.host) || this.#refusesByHeader(route.method.path, headers.authorization)) {
       return false;
     }
     const exchange = new Http1Exchange(route.exchangeDeps, request, response);
@@ -91,7 +96,8 @@ class FastLane implements RpcFastLane {
       // A body is never only absent by mistake, and "expect" is for the compatibility layer to answer.
       stream.endAfterHeaders ||
       headers.expect !== undefined ||
-      !this.#isPartOfUrl(headers[":authority"])
+      !this.#isPartOfUrl(headers[":authority"]) ||
+      this.#refusesByHeader(route.method.path, headers.authorization)
     ) {
       return false;
     }

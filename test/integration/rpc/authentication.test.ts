@@ -3,10 +3,13 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { PushRequestSchema, StatsService } from "../../../gen/stats/v1/stats_pb.js";
 import type { Caller } from "../../../src/auth/caller.js";
-import { authenticate } from "../../../src/rpc/authentication.js";
+import { authenticate, refusesUnknown } from "../../../src/rpc/authentication.js";
+import { BodyLimits } from "../../../src/rpc/body-limits.js";
 import { intercept } from "../../../src/rpc/unary-method.js";
-import { FatefulIntake, openLanePort, pushMethod } from "../../support/lane-pair.js";
-import { EVENT } from "../../support/rpc-requests.js";
+import { FatefulIntake, type LanePort, openLanePort, pushMethod } from "../../support/lane-pair.js";
+import { RawConnection } from "../../support/rpc-port.js";
+import { EVENT, frame, pushOf } from "../../support/rpc-requests.js";
+import { exchangeHttp2, withSession } from "../../support/wire-clients.js";
 
 const PROTOCOLS = ["connect over http/1.1", "connect over http/2", "grpc"] as const;
 const LANES = ["fast", "stock"] as const;
@@ -17,12 +20,17 @@ const CALLERS: Readonly<Record<string, Caller>> = {
 };
 const tokens = { identify: (header: string | undefined) => CALLERS[header ?? ""] };
 
+function openPort(lane: (typeof LANES)[number], bodyLimits = new BodyLimits()): Promise<LanePort> {
+  const method = intercept(pushMethod(new FatefulIntake()), [authenticate(tokens)]);
+  const refusesByHeader = refusesUnknown(tokens, [method]);
+  return openLanePort([method], { hasFastLane: lane === "fast", bodyLimits, refusesByHeader });
+}
+
 describe.each(LANES)("a method behind tokens, on the %s lane", (lane) => {
   describe.each(PROTOCOLS)("by %s", (protocol) => {
     /** Pushes an event and resolves with the error, or undefined. */
     async function push(property: string, authorization?: string): Promise<ConnectError | undefined> {
-      const method = intercept(pushMethod(new FatefulIntake()), [authenticate(tokens)]);
-      const { server, url: baseUrl } = await openLanePort([method], { hasFastLane: lane === "fast" });
+      const { server, url: baseUrl } = await openPort(lane);
       await using _server = server;
       const transport =
         protocol === "grpc"
@@ -62,6 +70,49 @@ describe.each(LANES)("a method behind tokens, on the %s lane", (lane) => {
       const error = await push("x".repeat(100_000), "Bearer news");
       expect(error?.code).toBe(Code.PermissionDenied);
       expect(error?.rawMessage.length).toBeLessThan(100);
+    });
+  });
+
+  describe("refuses a call without a token before its message has come, and keeps none of it,", () => {
+    const half = " ".repeat(20_000);
+    const halfBytes = Buffer.from(half);
+    const limits = new BodyLimits();
+    let port: LanePort;
+    beforeEach(async () => {
+      port = await openPort(lane, limits);
+    });
+    afterEach(() => port.server.close());
+
+    test("by Connect over HTTP/1.1", async () => {
+      const client = await RawConnection.open(port.port);
+      const head =
+        "POST /stats.v1.StatsService/Push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+      await client.send(`${head}Content-Length: 40000\r\n\r\n${half}`);
+      await client.receives('{"code":"unauthenticated","message":"a valid bearer token is required"}');
+      expect(client.received).toMatch(/^HTTP\/1\.1 401 [\s\S]*^www-authenticate: Bearer\r$/im);
+      expect(limits.usedBytes).toBe(0);
+      // The connection is good for the next call, which has one.
+      client.received = "";
+      const event = JSON.stringify(EVENT);
+      await client.send(
+        `${half}${head}Authorization: Bearer any\r\nContent-Length: ${event.length}\r\n\r\n${event}`,
+      );
+      await client.receives("HTTP/1.1 200 OK");
+      client.socket.destroy();
+    });
+
+    test("by Connect and gRPC over HTTP/2", async () => {
+      await withSession(port.url, async (session) => {
+        const connect = await exchangeHttp2(session, pushOf("application/json", halfBytes), false);
+        expect(connect).toMatchObject({ headers: { ":status": 401, "www-authenticate": "Bearer" } });
+        const grpc = await exchangeHttp2(
+          session,
+          pushOf("application/grpc", frame(halfBytes, 0, 40_000)),
+          false,
+        );
+        expect(grpc.trailers).toMatchObject({ "grpc-status": "16", "www-authenticate": "Bearer" });
+        expect(limits.usedBytes).toBe(0);
+      });
     });
   });
 });

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:http2";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -94,4 +96,24 @@ test("calls that have ended make room for others of the same address", async () 
   while (answer === undefined || answer instanceof ConnectError) {
     answer = await client.push(EVENT, { headers: { "x-address": "a" } }).catch((error: unknown) => error);
   }
+});
+
+test("what is still sent of a message that was refused is read, so that its stream ends", async () => {
+  const session = connect(url);
+  await once(session, "remoteSettings");
+  const headers = {
+    ":method": "POST",
+    ":path": "/stats.v1.StatsService/Push",
+    "content-type": "application/grpc",
+  };
+  const tooLong = Buffer.concat([Buffer.from([0, 0x10, 0, 0, 0]), Buffer.alloc(200_000)]);
+  for (let n = 0; n < 10; n++) {
+    const stream = session.request(headers);
+    stream.resume().write(tooLong);
+    const [trailers] = await once(stream, "trailers");
+    expect(trailers["grpc-status"]).toBe(String(Code.ResourceExhausted));
+    stream.end();
+    await once(stream, "close");
+  }
+  session.destroy();
 });

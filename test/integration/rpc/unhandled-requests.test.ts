@@ -1,5 +1,6 @@
 import { type IncomingHttpHeaders, request } from "node:http";
 import { connect } from "node:http2";
+import type { RefusesByHeader } from "../../../src/rpc/authentication.js";
 import { createFastLane } from "../../../src/rpc/fast-lane/fast-lane.js";
 import { createRpcDispatcher, type UnhandledReason } from "../../../src/rpc/rpc-dispatcher.js";
 import { routeUnaryMethod } from "../../../src/rpc/unary-method.js";
@@ -15,15 +16,19 @@ const GRPC_TYPE = { "content-type": "application/grpc", te: "trailers" };
 let server: RpcServer | undefined;
 afterEach(() => server?.close());
 
-async function open(hasFastLane: boolean): Promise<{ url: string; unhandled: UnhandledReason[] }> {
+async function open(
+  hasFastLane: boolean,
+  refusesByHeader?: RefusesByHeader,
+): Promise<{ url: string; unhandled: UnhandledReason[] }> {
   const unhandled: UnhandledReason[] = [];
   const method = pushMethod(new FatefulIntake());
   const stock = createRpcDispatcher({
     routes: (router) => routeUnaryMethod(router, method),
     logger: silent,
     onUnhandled: (reason) => unhandled.push(reason),
+    refusesByHeader,
   });
-  const fastLane = createFastLane({ methods: [method], stock, logger: silent });
+  const fastLane = createFastLane({ methods: [method], stock, logger: silent, refusesByHeader });
   server = new RpcServer({
     host: "127.0.0.1",
     port: 0,
@@ -83,6 +88,18 @@ describe.each([
     await post(url, PUSH, { ...JSON_TYPE, "content-encoding": "no-such" }, EVENT);
     await postHttp2(url, PUSH, GRPC_TYPE, Buffer.from([0, 0, 0, 0, 2, 0xff, 0xff]));
     expect(unhandled).toEqual(["malformed", "malformed", "malformed", "malformed"]);
+  });
+
+  it("counts those that are refused by their header as unauthenticated", async () => {
+    const { url, unhandled } = await open(
+      hasFastLane,
+      (_path, authorization) => authorization !== "Bearer me",
+    );
+    await post(url, PUSH, JSON_TYPE, EVENT);
+    await postHttp2(url, PUSH, GRPC_TYPE, Buffer.from([0, 0, 0, 0, 0]));
+    expect(unhandled).toEqual(["unauthenticated", "unauthenticated"]);
+    await post(url, PUSH, { ...JSON_TYPE, authorization: "Bearer me" }, EVENT);
+    expect(unhandled).toHaveLength(2);
   });
 
   it("counts a method that is not there as unknown", async () => {

@@ -118,6 +118,7 @@ describe("malformed input", () => {
     );
     for (const head of [
       "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: [\r\n",
+      "POST /grpc.health.v1.Health/Check HTTP/1.1\r\nHost: x\r\nHost: x\r\n",
       "POST /grpc.health.v1.Health/Check HTTP/1.0\r\n",
     ]) {
       const client = await RawConnection.open(rpc.port);

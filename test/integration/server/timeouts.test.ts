@@ -86,6 +86,36 @@ describe("the request time-out", () => {
     session.close();
   });
 
+  it("does not run for a stream that has its answer: the next sweep ends it without an error", async () => {
+    const limits = { ...SHORT, requestTimeoutMs: 60_000 };
+    rpc = await openRpcPort((req, res) => req.once("data", () => res.end("enough")), limits);
+    const session = connect(rpc.url);
+    const endless = session.request({ ":method": "POST" }, { endStream: false });
+    endless.write("12345");
+    const closed = once(endless, "close");
+    expect((await buffer(endless)).toString()).toBe("enough");
+    await closed;
+    expect(endless.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
+    session.close();
+  });
+
+  it("does not run for a stream that its client has reset without an error: the next sweep frees its place", async () => {
+    const limits = { ...SHORT, requestTimeoutMs: 60_000, maxConcurrentStreams: 1 };
+    rpc = await openRpcPort((req, res) => (req.method === "GET" ? res.end("done") : req.pause()), limits);
+    const session = connect(rpc.url);
+    const unread = session.request({ ":method": "POST" });
+    unread.end("12345");
+    await once(unread, "finish");
+    unread.close(constants.NGHTTP2_NO_ERROR);
+    await once(unread, "close");
+    let answer = "";
+    while (answer === "") {
+      answer = await buffer(session.request()).then(String, () => "");
+    }
+    expect(answer).toBe("done");
+    session.close();
+  });
+
   it("does not count the time that the handler takes over HTTP/1.1", async () => {
     const release = makeGate();
     rpc = await openRpcPort((req, res) => {
