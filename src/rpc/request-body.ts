@@ -81,7 +81,7 @@ export class RequestBody {
     if (isFirst) {
       this.#buffer = withoutMuchBeside(piece);
     } else {
-      const larger = Buffer.allocUnsafe(capacity);
+      const larger = Buffer.allocUnsafeSlow(capacity);
       this.#buffer.copy(larger, 0, 0, this.#length);
       this.#buffer = larger;
     }
@@ -111,5 +111,11 @@ export class RequestBody {
 
 /** The piece, or a copy if it is part of something much larger: what Node read at once lives as long as any part of it. */
 function withoutMuchBeside(piece: Buffer): Buffer {
-  return piece.buffer.byteLength - piece.length > BESIDE_MAX_BYTES ? Buffer.from(piece) : piece;
+  if (piece.buffer.byteLength - piece.length <= BESIDE_MAX_BYTES) {
+    return piece;
+  }
+  // Not of Node's pool: any part of it keeps 64 KiB in newer versions of Node.
+  const copy = Buffer.allocUnsafeSlow(piece.length);
+  piece.copy(copy);
+  return copy;
 }

@@ -14,6 +14,14 @@ export interface Exposure {
   readonly tlsClientCaFile?: string | undefined;
 }
 
+/** Versions as in `process.versions`. */
+export interface NodeVersions {
+  readonly node: string;
+  readonly nghttp2?: string;
+}
+
+/** The first that a caller cannot end by a GOAWAY with an error and a request right behind it, as all of 22 can be. */
+const SOUND_NODE_MAJOR = 24;
 /** The first version of nghttp2, which is Node's HTTP/2, that a caller cannot end by a few frames (CVE-2026-27135). */
 const SOUND_NGHTTP2 = [1, 68, 1] as const;
 
@@ -21,7 +29,7 @@ const SOUND_NGHTTP2 = [1, 68, 1] as const;
 export function warnIfExposed(
   { host, authTokensFile, tlsClientCaFile }: Exposure,
   logger: Logger,
-  nghttp2 = process.versions.nghttp2,
+  { node, nghttp2 }: NodeVersions = process.versions,
 ): void {
   if (isLoopback(host)) {
     return;
@@ -32,16 +40,16 @@ export function warnIfExposed(
       "anyone who can reach HOST may push events: set AUTH_TOKENS_FILE to ask callers for a token",
     );
   }
-  if (nghttp2 !== undefined && !isSoundNghttp2(nghttp2)) {
+  if (Number.parseInt(node, 10) < SOUND_NODE_MAJOR || !isSoundNghttp2(nghttp2)) {
     logger.warn(
-      { host, node: process.version, nghttp2 },
-      "anyone who can reach HOST may crash this version of Node.js by HTTP/2 (CVE-2026-27135): use 24 or newer",
+      { host, node, nghttp2 },
+      "anyone who can reach HOST may crash this version of Node.js by HTTP/2: use the latest 24 or newer",
     );
   }
 }
 
 /** Takes "1.68.1". */
-function isSoundNghttp2(version: string): boolean {
+function isSoundNghttp2(version = "0"): boolean {
   const parts = version.split(".").map(Number);
   const at = SOUND_NGHTTP2.findIndex((part, i) => parts[i] !== part);
   return at === -1 || Number(parts[at]) > Number(SOUND_NGHTTP2[at]);

@@ -48,14 +48,17 @@ export class Http1Connections {
   }
 
   /**
-   * Lets an answer that waits for the one before it close with the connection. Node only tells the one whose turn it is,
-   * and those behind it, and all that waits for their end, would never hear of it.
+   * Lets an answer that waits for the one before it close with the connection. Older versions of Node only tell the one
+   * whose turn it is, and those behind it, and all that waits for their end, would never hear of it.
    */
   #closeWith(previous: ServerResponse | undefined, socket: Socket, res: ServerResponse): void {
     previous?.once("close", () => {
       if (socket.destroyed && res.socket === null) {
         res.destroy();
-        res.emit("close");
+        // Newer ones have told it by then.
+        process.nextTick(() => {
+          if (!res.closed) res.emit("close");
+        });
       }
     });
   }

@@ -15,6 +15,7 @@ import { Spool } from "../../../src/sink/spool.js";
 import { formatUuid } from "../../../src/uuid.js";
 import { createTestDatabase, type TestDatabase } from "../../support/database.js";
 import { durable } from "../../support/flusher-rig.js";
+import { makeGate } from "../../support/rpc-port.js";
 
 const MIGRATIONS = join(import.meta.dirname, "../../../migrations");
 
@@ -55,6 +56,8 @@ class PartOfService {
   readonly replay: SpoolReplay;
   /** How every write fails; `after commit` writes the rows first, as when the answer to COMMIT is lost. */
   outage: "before commit" | "after commit" | undefined;
+  /** Opens when rows have been written and the answer to that was lost. */
+  readonly answerLost = makeGate();
   readonly #onLog = new Set<(msg: string) => void>();
 
   constructor() {
@@ -137,6 +140,7 @@ class PartOfService {
           if (this.outage === undefined) {
             return outcome;
           }
+          this.answerLost.open();
         }
         throw new SinkError("transient", undefined, new Error("the connection was cut"));
       },
@@ -166,6 +170,8 @@ test("an outage is bridged by the spool, and once it is over each event is in th
   await running.pushDurablyInRounds(15);
   running.outage = "after commit";
   await running.pushDurablyInRounds(15);
+  // The disk may take all of them between one try of PostgreSQL and the next.
+  await running.answerLost.opened;
   expect(ledger.spooled).toBeGreaterThan(500);
   expect(spool.rows).toBe(ledger.spooled);
   expect(spool.files).toBeGreaterThan(20);
