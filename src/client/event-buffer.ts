@@ -27,6 +27,9 @@ export interface BufferBounds {
   readonly batchBytes: number;
 }
 
+/** Calls that the service takes whole until batches have grown from next to nothing to their full length. */
+const GROWTH_STEPS = 64;
+
 /**
  * An event waits, then it is in flight; from there it leaves, or waits to be sent again. Batches are made when they are
  * taken, not before: what comes while no call may be made goes in few long calls after it.
@@ -91,7 +94,8 @@ export class EventBuffer {
 
   /**
    * Ends a flight: of its events, those in `again` are sent once more, before all others and in these batches; the others
-   * leave. A batch that comes back in parts was too long for one call: later ones get no longer than such a part.
+   * leave. A batch that comes back in parts was too long for one call: later ones get no longer than such a part. But they
+   * grow again with each that was taken whole: what refused it may have been a proxy that is mended by now.
    */
   land(batch: EventBatch, again: readonly EventBatch[]): void {
     this.#inFlight.delete(batch);
@@ -105,6 +109,9 @@ export class EventBuffer {
     this.#again.unshift(...again);
     if (again.length > 1) {
       this.#batchEvents = Math.min(this.#batchEvents, Math.max(...again.map(({ length }) => length)));
+    } else if (again.length === 0 && batch.length >= this.#batchEvents) {
+      const { batchEvents } = this.#bounds;
+      this.#batchEvents = Math.min(batchEvents, this.#batchEvents + Math.ceil(batchEvents / GROWTH_STEPS));
     }
   }
 

@@ -1,7 +1,7 @@
 /** Lets only those call who prove who they are, and says who they are; it never looks into a message. */
 import type { Caller } from "../auth/caller.js";
 import { unauthenticated } from "./errors.js";
-import { pathOf, type UnaryInterceptor, type UnaryMethod } from "./unary-method.js";
+import { methodPath, type UnaryInterceptor, type UnaryMethod } from "./unary-method.js";
 
 /** Tells who sends a header Authorization. */
 export interface Identification {
@@ -28,6 +28,6 @@ export type RefusesByHeader = (path: string, authorization: string | undefined) 
  * token from taking the memory and time that a message does.
  */
 export function refusesUnknown(tokens: Identification, methods: readonly UnaryMethod[]): RefusesByHeader {
-  const paths = new Set(methods.map(({ desc }) => pathOf(desc)));
+  const paths = new Set(methods.map(({ desc }) => methodPath(desc)));
   return (path, authorization) => paths.has(path) && tokens.identify(authorization) === undefined;
 }

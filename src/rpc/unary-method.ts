@@ -53,7 +53,7 @@ export interface UnaryMethod {
 }
 
 /** Where a method is called. */
-export function pathOf(desc: DescMethodUnary): string {
+export function methodPath(desc: DescMethodUnary): string {
   return `/${desc.parent.typeName}/${desc.name}`;
 }
 

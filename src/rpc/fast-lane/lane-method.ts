@@ -12,7 +12,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 import { EnumNames } from "../enum-names.js";
 import { PROTOCOL_OPTIONS } from "../protocol-options.js";
-import { type MessageFormat, pathOf, type UnaryMethod } from "../unary-method.js";
+import { type MessageFormat, methodPath, type UnaryMethod } from "../unary-method.js";
 import type { LaneCall } from "./lane-call.js";
 
 /** A request message that has been read. Opaque here: the handler knows its type. */
@@ -40,7 +40,7 @@ export class LaneMethod {
   readonly #constant: Readonly<Record<MessageFormat, Uint8Array>> | undefined;
 
   constructor({ desc, handle, decoders }: UnaryMethod) {
-    this.path = pathOf(desc);
+    this.path = methodPath(desc);
     this.#input = desc.input;
     this.#enumNames = new EnumNames(desc.input);
     this.#output = desc.output;

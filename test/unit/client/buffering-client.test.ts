@@ -326,21 +326,31 @@ describe("retries", () => {
   test.each([
     ["events", badRequest("events")],
     ["bytes", new ConnectError("message size 64002 is larger", Code.ResourceExhausted)],
-  ])("halves a batch of too many %s for the service, and makes later ones shorter", async (_, error) => {
-    const { clock, client, pusher, push, call } = setUp({ batchEvents: 4, maxCalls: 1 });
-    push(1, 2, 3, 4);
-    call().fail(error);
-    await clock.settle();
-    expect(call().items).toEqual([1, 2]);
-    call().answer();
-    await clock.settle();
-    expect(call().items).toEqual([3, 4]);
-    call().answer();
-    await clock.settle();
-    push(5, 6);
-    expect(pusher.calls.map(({ items }) => items)).toEqual([[5, 6]]);
-    expect(client.counters).toMatchObject({ acknowledged: 4, rejected: 0 });
-  });
+  ])(
+    "halves a batch of too many %s for the service; later ones grow with each that it takes",
+    async (_, error) => {
+      const { clock, client, pusher, push, call } = setUp({ batchEvents: 128, maxCalls: 1 });
+      const inFlight = () => pusher.calls.map(({ items }) => items.length);
+      const takeWhole = () => {
+        call().answer();
+        return clock.settle();
+      };
+      const items = Array.from({ length: 128 }, (_each, i) => i + 1);
+      push(...items);
+      call().fail(error);
+      await clock.settle();
+      expect(inFlight()).toEqual([64]);
+      await takeWhole();
+      expect(inFlight()).toEqual([64]);
+      await takeWhole();
+      push(...items);
+      expect(inFlight()).toEqual([66]);
+      push(...items.slice(62));
+      await takeWhole();
+      expect(inFlight()).toEqual([68]);
+      expect(client.counters).toMatchObject({ acknowledged: 128 + 66, rejected: 0 });
+    },
+  );
 
   test("halves no batch of a caller whose calls are too many", async () => {
     const { clock, pusher, push, call, failures } = setUp();
