@@ -12,7 +12,7 @@ import { warnIfExposed } from "../server/exposure.js";
 import type { BoundAddress } from "../server/listen.js";
 import { type FinalBooks, prepareDatabase, type ServiceAddress, StartCancelledError } from "../service.js";
 import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
-import { mergeStatuses, type ServiceStatus } from "../status/service-status.js";
+import { mergeStatuses, type ServiceStatus, type Verdict } from "../status/service-status.js";
 import { statusPageRoutes } from "../status/status-page.js";
 import { clusterMetricsRoute, type MetricsReading } from "../telemetry/cluster-metrics.js";
 import { sumBooks } from "./books.js";
@@ -81,7 +81,7 @@ export class Primary {
       ...(statuses.length === 0 ? { ...own, processes: 0 } : mergeStatuses(statuses)),
       uptimeMs: own.uptimeMs,
       liveness: health.liveness(),
-      readiness: health.readiness(),
+      readiness: this.#readiness(),
     };
   }
 
@@ -134,13 +134,28 @@ export class Primary {
   /** Ready while one worker is: the port is shared, and the others' connections come to those that are there. */
   #look(): void {
     const { health, clock } = this.#container.cradle;
-    const reasons = this.#keepers.map((keeper) => keeper.notReadyReason());
-    if (reasons.includes(undefined)) {
+    const unready = this.#unready();
+    if (unready.length < this.#keepers.length) {
       health.setServing();
     } else {
-      health.setNotServing(reasons.map((reason, i) => `worker ${i + 1}: ${reason}`).join("; "));
+      health.setNotServing(unready.join("; "));
     }
     this.#cancelLook = clock.schedule(LOOK_MS, () => this.#look());
+  }
+
+  /** What `/readyz` says and, when it says ok, which workers take no events all the same. */
+  #readiness(): Verdict {
+    const readiness = this.#container.cradle.health.readiness();
+    const unready = this.#unready();
+    return readiness.ok && unready.length > 0 ? { ok: true, reason: unready.join("; ") } : readiness;
+  }
+
+  /** A line for each worker that takes no events. */
+  #unready(): string[] {
+    return this.#keepers.flatMap((keeper, i) => {
+      const reason = keeper.notReadyReason();
+      return reason === undefined ? [] : [`worker ${i + 1}: ${reason}`];
+    });
   }
 
   async #unlessStopping<T>(step: T): Promise<Awaited<T>> {

@@ -33,7 +33,9 @@ function describeVerdict(verdict: Verdict, good: string, bad: string): string {
 }
 
 function describeReadiness({ readiness }: ServiceStatus): string {
-  return describeVerdict(readiness, "ready", "NOT READY");
+  return readiness.ok && readiness.reason !== undefined
+    ? `PARTLY READY: ${readiness.reason}`
+    : describeVerdict(readiness, "ready", "NOT READY");
 }
 
 function describeVersion({ version, processes, uptimeMs }: ServiceStatus): string {

@@ -2,8 +2,10 @@
 import type { LedgerEntry } from "../ingest/ledger.js";
 import type { TableState } from "../postgres/table-state.js";
 
-/** A verdict, and why when it is not good. */
-export type Verdict = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+/** A verdict, and why when it is not good; or, when it is, in which of several processes it is not. */
+export type Verdict =
+  | { readonly ok: true; readonly reason?: string }
+  | { readonly ok: false; readonly reason: string };
 
 /** Room for events and what is in it. */
 export interface RoomStatus {
