@@ -13,9 +13,10 @@ export function judge({ liveness, readiness }) {
   if (!liveness.ok) {
     return { level: "bad", verdict: "Not alive", reason: liveness.reason };
   }
-  return readiness.ok
-    ? { level: "good", verdict: "Alive and ready", reason: "" }
-    : { level: "poor", verdict: "Not ready", reason: readiness.reason };
+  if (readiness.reason !== undefined) {
+    return { level: "poor", verdict: readiness.ok ? "Partly ready" : "Not ready", reason: readiness.reason };
+  }
+  return { level: "good", verdict: "Alive and ready", reason: "" };
 }
 
 /** What stands in each place of the page. @param {Sample} sample @returns {Record<string, string>} */

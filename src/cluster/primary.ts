@@ -10,6 +10,7 @@ import { disposeInReverse } from "../disposal.js";
 import { type FinalBooks, type Runnable, type ServiceAddress, StartCancelledError } from "../runnable.js";
 import { jsonAnswer } from "../server/admin-server.js";
 import { warnIfExposed } from "../server/exposure.js";
+import type { Probe } from "../server/health.js";
 import type { BoundAddress } from "../server/listen.js";
 import { prepareDatabase } from "../service.js";
 import { claimSpoolDir, type SpoolDirClaim } from "../sink/spool-folders.js";
@@ -82,7 +83,7 @@ export class Primary implements Runnable {
       ...(statuses.length === 0 ? { ...own, processes: 0 } : mergeStatuses(statuses)),
       uptimeMs: own.uptimeMs,
       liveness: health.liveness(),
-      readiness: health.readiness(),
+      readiness: this.#readiness(),
     };
   }
 
@@ -135,13 +136,28 @@ export class Primary implements Runnable {
   /** Ready while one worker is: the port is shared, and the others' connections come to those that are there. */
   #look(): void {
     const { health, clock } = this.#container.cradle;
-    const reasons = this.#keepers.map((keeper) => keeper.notReadyReason());
-    if (reasons.includes(undefined)) {
+    const unready = this.#unready();
+    if (unready.length < this.#keepers.length) {
       health.setServing();
     } else {
-      health.setNotServing(reasons.map((reason, i) => `worker ${i + 1}: ${reason}`).join("; "));
+      health.setNotServing(unready.join("; "));
     }
     this.#cancelLook = clock.schedule(LOOK_MS, () => this.#look());
+  }
+
+  /** What `/readyz` says and, when it says ok, which workers take no events all the same. */
+  #readiness(): Probe {
+    const readiness = this.#container.cradle.health.readiness();
+    const unready = this.#unready();
+    return readiness.ok && unready.length > 0 ? { ok: true, reason: unready.join("; ") } : readiness;
+  }
+
+  /** A line for each worker that takes no events. */
+  #unready(): string[] {
+    return this.#keepers.flatMap((keeper, i) => {
+      const reason = keeper.notReadyReason();
+      return reason === undefined ? [] : [`worker ${i + 1}: ${reason}`];
+    });
   }
 
   async #unlessStopping<T>(step: T): Promise<Awaited<T>> {

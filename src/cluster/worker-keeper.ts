@@ -48,7 +48,7 @@ export interface WorkerKeeperDeps {
 
 /** How a worker's life was. */
 export interface WorkerRecord {
-  /** It never died and, if it ever was ready, ended with status 0 and its books. */
+  /** It never was ready, and so has promised nothing; or never died since, and ended with status 0 and its books. */
   readonly isSound: boolean;
   /** Of each of its processes that stopped in order. */
   readonly books: readonly FinalBooks[];
@@ -281,8 +281,8 @@ export class WorkerKeeper {
       this.#end();
       return;
     }
-    this.#isSound = false;
     if (this.#firstStart === undefined) {
+      this.#isSound = false;
       this.#restartLater(this.#startFault ?? how);
     } else {
       this.#startFault ??= `worker ${this.#deps.assignment.worker} ended before it was ready: ${how}`;

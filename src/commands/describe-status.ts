@@ -34,7 +34,9 @@ function describeProbe(probe: Probe, good: string, bad: string): string {
 }
 
 function describeReadiness({ readiness }: ServiceStatus): string {
-  return describeProbe(readiness, "ready", "NOT READY");
+  return readiness.ok && readiness.reason !== undefined
+    ? `PARTLY READY: ${readiness.reason}`
+    : describeProbe(readiness, "ready", "NOT READY");
 }
 
 function describeVersion({ version, processes, uptimeMs }: ServiceStatus): string {

@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import type { Clock } from "../clock.js";
+import { messageOf } from "../error-message.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "./backoff.js";
 import { type Batch, joinBatches } from "./batch.js";
@@ -76,6 +77,8 @@ export class Delivery {
   #lastSuccessAt: number | undefined;
   #retryAt = 0;
   #spoolRetryAt = 0;
+  /** Why the spool took none of the last batches, as the log has it. */
+  #spoolFault: string | undefined;
   #bug: { readonly reason: unknown } | undefined;
 
   constructor(deps: DeliveryDeps) {
@@ -325,9 +328,14 @@ export class Delivery {
     try {
       await spool.store(joined);
     } catch (error) {
-      this.#deps.logger.error({ err: error, rows }, "spool: cannot write; the batch stays in memory");
+      // Once for each reason: a spool that is full stays so for hours, and is tried every few seconds.
+      const reason = messageOf(error);
+      const level = reason === this.#spoolFault ? "debug" : "error";
+      this.#spoolFault = reason;
+      this.#deps.logger[level]({ reason, rows }, "spool: cannot write; the batch stays in memory");
       return false;
     }
+    this.#spoolFault = undefined;
     ledger.spool(rows);
     for (const batch of batches) {
       this.#end(batch);

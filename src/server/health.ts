@@ -3,8 +3,13 @@
 /** Whether calls should be sent here. */
 export type ServingStatus = "serving" | "not serving";
 
-/** The answer to a health question; the reason is one line for the operator. */
-export type Probe = { readonly ok: true } | { readonly ok: false; readonly reason: string };
+/**
+ * The answer to a health question; the reason is one line for the operator. With a good answer: in which of several
+ * processes it is not so good.
+ */
+export type Probe =
+  | { readonly ok: true; readonly reason?: string }
+  | { readonly ok: false; readonly reason: string };
 
 /** The reason why a part is dead; undefined while it lives. Must be cheap and must not throw. */
 export type LivenessCheck = () => string | undefined;

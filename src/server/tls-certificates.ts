@@ -37,6 +37,9 @@ const RENEW_BEFORE_MS = 7 * 24 * 60 * 60 * 1_000;
 export class TlsCertificates {
   readonly #deps: TlsCertificatesDeps;
   #current: TlsCredentials | undefined;
+  #certificate: X509Certificate | undefined;
+  /** The warning of the certificate's end that is in the log, if there is one. */
+  #warning: string | undefined;
   /** What was read last, whether it could be used or not: the same fault is logged once. */
   #lastSeen: string | undefined;
   #onChange: (credentials: TlsCredentials) => void = () => {};
@@ -56,6 +59,11 @@ export class TlsCertificates {
     return this.#current;
   }
 
+  /** When the certificate in force expires: Unix time in milliseconds. */
+  get expiresAt(): number | undefined {
+    return this.#certificate && Date.parse(this.#certificate.validTo);
+  }
+
   /** Calls `listener` with credentials that replace the current ones. */
   onChange(listener: (credentials: TlsCredentials) => void): void {
     this.#onChange = listener;
@@ -68,6 +76,7 @@ export class TlsCertificates {
    */
   async load(): Promise<void> {
     this.#adopt(await this.#read());
+    this.#warnOfEnd();
   }
 
   /** Reads the files again; says so in the log, whatever comes of it. What cannot be used changes nothing. */
@@ -115,6 +124,7 @@ export class TlsCertificates {
         );
       }
     }
+    this.#warnOfEnd();
   }
 
   #isNew(seen: string): boolean {
@@ -127,15 +137,24 @@ export class TlsCertificates {
     this.#current = credentials;
     this.#lastSeen = fingerprint(credentials);
     const { cert, ca } = credentials;
-    const { subject, validTo } = new X509Certificate(cert);
+    this.#certificate = new X509Certificate(cert);
+    const { subject, validTo } = this.#certificate;
     const clientCas = ca && certificateBlocks(ca).length;
+    this.#deps.logger.info({ subject, validTo, clientCas }, "certificate loaded");
+    this.#warning = undefined;
+  }
+
+  /** Also of a certificate that was good for long when it was loaded, and that nobody has replaced. */
+  #warnOfEnd(): void {
     const { clock, logger } = this.#deps;
-    logger.info({ subject, validTo, clientCas }, "certificate loaded");
-    const leftMs = Date.parse(validTo) - clock.now();
-    if (leftMs <= 0) {
-      logger.warn({ subject, validTo }, "the certificate has expired");
-    } else if (leftMs < RENEW_BEFORE_MS) {
-      logger.warn({ subject, validTo }, "the certificate expires within 7 days");
+    const leftMs = (this.expiresAt ?? Number.POSITIVE_INFINITY) - clock.now();
+    if (leftMs >= RENEW_BEFORE_MS) {
+      return;
+    }
+    const warning = leftMs <= 0 ? "the certificate has expired" : "the certificate expires within 7 days";
+    if (warning !== this.#warning) {
+      this.#warning = warning;
+      logger.warn({ subject: this.#certificate?.subject, validTo: this.#certificate?.validTo }, warning);
     }
   }
 

@@ -206,6 +206,12 @@ export const METRICS = {
     labels: { protocol: "http1 or http2" },
     aggregator: "sum",
   },
+  tlsExpiry: {
+    name: "stats_tls_certificate_expiry_timestamp_seconds",
+    type: "gauge",
+    help: "When the certificate of the RPC port expires, as Unix time; 0: there is none.",
+    aggregator: "min",
+  },
   ready: {
     name: "stats_ready",
     type: "gauge",

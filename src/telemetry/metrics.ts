@@ -30,6 +30,8 @@ export interface MetricSources {
     | undefined;
   readonly flusher: { readonly drainMs: number | undefined };
   readonly rpcServer: { readonly connections: Readonly<Record<string, number>> };
+  /** undefined: the port speaks clear text. */
+  readonly tlsCertificates: { readonly expiresAt: number | undefined } | undefined;
   readonly health: { readiness(): { readonly ok: boolean } };
 }
 
@@ -92,7 +94,16 @@ export class Metrics {
    * Adds the metrics that are read out of the service's parts. prom-client reads all of them in one go, before anything
    * else can run, so the events of one scrape add up.
    */
-  watch({ ledger, rejections, queue, spool, flusher, rpcServer, health }: MetricSources): void {
+  watch({
+    ledger,
+    rejections,
+    queue,
+    spool,
+    flusher,
+    rpcServer,
+    tlsCertificates,
+    health,
+  }: MetricSources): void {
     this.#counter(METRICS.accepted, () => ledger.accepted);
     this.#counter(METRICS.recovered, () => ledger.recovered);
     this.#counter(METRICS.rejected, () => rejections.read());
@@ -114,6 +125,7 @@ export class Metrics {
     this.#gauge(METRICS.setAsideFiles, () => spool?.setAsideFiles ?? 0);
     this.#gauge(METRICS.drainDuration, () => (flusher.drainMs ?? 0) / MS_PER_SECOND);
     this.#gauge(METRICS.openConnections, () => rpcServer.connections);
+    this.#gauge(METRICS.tlsExpiry, () => (tlsCertificates?.expiresAt ?? 0) / MS_PER_SECOND);
     this.#gauge(METRICS.ready, () => (health.readiness().ok ? 1 : 0));
   }
 

@@ -1,6 +1,7 @@
+import { Agent } from "node:http";
 import { createTestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
-import { push } from "../support/pushes.js";
+import { type Answer, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 
 async function status(args: string[], environment: Record<string, string> = {}) {
@@ -38,6 +39,33 @@ test("status exits with 1 when the service is not ready, and says why", async ()
   await service.logged("stopping; a second signal exits at once and loses what is queued in memory");
   const shown = await status(["--admin-url", service.adminUrl]);
   expect([shown.status, shown.stdout]).toEqual([1, expect.stringContaining("NOT READY: stopping")]);
+});
+
+test("status names a worker that takes no events, while another does", async () => {
+  await using service = await ServiceProcess.start({
+    DATABASE_URL: `postgres://127.0.0.1:${await freePort()}/stats`,
+    WORKERS: "2",
+    QUEUE_MAX_BYTES: "262144",
+  });
+  // By one connection, so to one worker.
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  let answer: Answer;
+  do {
+    answer = await push(service.url, { property: "news", section: 3, id: 42 }, agent);
+  } while (answer.status === 200);
+  agent.destroy();
+  expect(answer.body.code).toBe("resource_exhausted");
+  const { worker } = await service.logged("not ready");
+  let shown: Awaited<ReturnType<typeof status>>;
+  do {
+    shown = await status(["--admin-url", service.adminUrl]);
+  } while (shown.stdout.includes("alive, ready\n"));
+  expect([shown.status, shown.stdout]).toEqual([
+    0,
+    expect.stringContaining(
+      `PARTLY READY: worker ${String(worker)}: the room for events is nearly used up\n`,
+    ),
+  ]);
 });
 
 test("status exits with 69 when nobody answers", async () => {

@@ -19,6 +19,8 @@ interface Rule {
 interface Panel {
   readonly id: number;
   readonly title: string;
+  readonly type: string;
+  readonly fieldConfig?: { readonly defaults: { readonly thresholds?: object } };
   readonly datasource?: { readonly uid: string };
   readonly targets?: readonly { readonly expr: string }[];
 }
@@ -85,6 +87,17 @@ describe("alerts and dashboards", () => {
     for (const { datasource } of asking) {
       expect(datasource?.uid).toMatch(/^\$\{datasource\}$/);
     }
+  });
+
+  // https://grafana.com/docs/grafana/latest/panels-visualizations/configure-thresholds/
+  it("each coloured value says from where on, since Grafana's own default is red from 80 on", () => {
+    const coloured = dashboard.panels.filter(({ type }) => type === "stat");
+    expect(coloured.length).toBeGreaterThan(0);
+    expect(
+      coloured
+        .filter(({ fieldConfig }) => fieldConfig?.defaults.thresholds === undefined)
+        .map(({ title }) => title),
+    ).toEqual([]);
   });
 });
 

@@ -174,6 +174,27 @@ describe("TlsCertificates", () => {
     expect(warned.map(({ msg }) => msg)).toEqual(warnings);
   });
 
+  it("warns, once each, of the end of a certificate that nobody replaces", async () => {
+    await using files = await CertificateFiles.create(first);
+    await using watch = new Watch(files.certFile, files.keyFile);
+    const expiresAt = Date.parse(new X509Certificate(first.cert).validTo);
+    watch.clock.setNow(expiresAt - 8 * DAY_MS);
+    await watch.certificates.load();
+    expect(watch.certificates.expiresAt).toBe(expiresAt);
+    watch.certificates.start();
+    for (const [leftMs, warning] of [
+      [7 * DAY_MS, "the certificate expires within 7 days"],
+      [0, "the certificate has expired"],
+    ] as const) {
+      watch.clock.setNow(expiresAt - leftMs);
+      await watch.lookUntilLogged();
+      expect(watch.log.at(-1)).toMatchObject({ msg: warning, level: pino.levels.values.warn });
+    }
+    await watch.clock.advance(POLL_MS);
+    await watch.certificates.close();
+    expect(watch.log).toHaveLength(3);
+  });
+
   it("reads no more once it is closed", async () => {
     await using files = await CertificateFiles.create(first);
     const watch = new Watch(files.certFile, files.keyFile);

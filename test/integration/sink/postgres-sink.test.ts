@@ -441,15 +441,17 @@ describe("PostgresSink, when it is cut off", () => {
   });
 
   it("calls a server that does not answer in time transient; the next try writes each row once", async () => {
-    const impatient = new Pool({ connectionString: database.url, query_timeout: 300 });
+    const impatient = createPool({ url: database.url, logger: silent, settings: { query_timeout: 300 } });
     const rows = rowsAt(NOW, 1000);
     const holder = await openTransaction(database.pool, "LOCK TABLE incoming");
+    const patient = sink;
     sink = new PostgresSink({ pool: impatient, prepare: async () => {}, logger });
     expect((await failureOf(write(rows), "transient")).message).toBe("Query read timeout");
+    await closePool(impatient);
     await holder[Symbol.asyncDispose]();
+    sink = patient;
     expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 1000, duplicates: 0, dead: 0 });
     expect(await idsIn("incoming")).toEqual(idsOf(rows));
-    await impatient.end();
   });
 
   it("leaves a connection whose server is read-only for a new one, which may reach another server", async () => {

@@ -34,6 +34,13 @@ test("a status reads at a glance", () => {
   ]);
 });
 
+test("a worker that takes no events shows, although the others do", () => {
+  const readiness = { ok: true, reason: "worker 1: no room" } as const;
+  expect(describeStatus({ ...STATUS, readiness }, NOW)).toContain(
+    "health    alive, PARTLY READY: worker 1: no room",
+  );
+});
+
 test("what is wrong stands out", () => {
   const lines = describeStatus(
     {

@@ -23,6 +23,7 @@ class FakeProcess {
       spool: undefined,
       flusher: { drainMs: undefined },
       rpcServer: { connections: { http1: 1 } },
+      tlsCertificates: undefined,
       health: { readiness: () => ({ ok: true }) },
     });
   }

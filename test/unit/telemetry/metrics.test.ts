@@ -23,6 +23,7 @@ class Rig {
       spool: undefined,
       flusher: this.flusher,
       rpcServer: { connections: { http1: 2, http2: 1 } },
+      tlsCertificates: { expiresAt: 1_800_000_000_000 },
       health: { readiness: () => ({ ok: this.ready }) },
     });
   }
@@ -84,6 +85,7 @@ describe("Metrics", () => {
       stats_drain_duration_seconds: 0.25,
       stats_spool_capacity_bytes: 0,
       'stats_open_connections{protocol="http2"}': 1,
+      stats_tls_certificate_expiry_timestamp_seconds: 1_800_000_000,
       stats_ready: 0,
     });
   });

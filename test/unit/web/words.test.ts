@@ -110,3 +110,11 @@ test.each([
   const readiness = isReady ? { ok: true as const } : { ok: false as const, reason: "no takers" };
   expect(judge({ ...GOOD, liveness, readiness })).toEqual(verdict);
 });
+
+test("a worker that takes no events shows, although the others do", () => {
+  expect(judge({ ...GOOD, readiness: { ok: true, reason: "worker 1: no room" } })).toEqual({
+    level: "poor",
+    verdict: "Partly ready",
+    reason: "worker 1: no room",
+  });
+});
