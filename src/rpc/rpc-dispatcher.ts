@@ -51,6 +51,8 @@ export interface RpcDispatcherDeps {
 /** What each protocol reads as "unavailable": try again. */
 const HTTP_SERVICE_UNAVAILABLE = 503;
 const HTTP_METHOD_NOT_ALLOWED = 405;
+/** Of a path that may be anything, in characters. */
+const PATH_LOGGED_MAX = 100;
 
 /**
  * Makes the handler for the RPC port, the stock lane, out of connect's router. A method's path that is not known gets
@@ -76,12 +78,17 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
   });
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const noteUnhandled = (path: string, reason: UnhandledReason) => {
+    logger.debug({ path: path.slice(0, PATH_LOGGED_MAX), reason }, "a request reached no method");
+    onUnhandled(reason);
+  };
   return (request, response) => {
-    const handler = handlers.get(pathOf(request.url ?? ""));
+    const path = pathOf(request.url ?? "");
+    const handler = handlers.get(path);
     if (handler === undefined) {
       response.writeHead(404);
       response.end();
-      onUnhandled("unknown_method");
+      noteUnhandled(path, "unknown_method");
       return;
     }
     const address = callerAddress(connectionOf(request), request.headers);
@@ -89,14 +96,14 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     if (leave === undefined) {
       response.writeHead(HTTP_SERVICE_UNAVAILABLE, { "retry-after": "1" });
       response.end();
-      onUnhandled("too_many_calls");
+      noteUnhandled(path, "too_many_calls");
       return;
     }
     response.once("close", leave);
     const notes: RequestNotes = { address, arrivedAt: clock.elapsed(), hasReachedMethod: false };
     const universal = universalRequestFromNodeRequest(request, response, undefined, withNotes(notes));
     forgetEndlessTimeout(universal.header);
-    const isRefused = refusesByHeader(handler.requestPath, request.headers.authorization);
+    const isRefused = refusesByHeader(path, request.headers.authorization);
     const body = new UploadReader({
       pieces: universal.body as AsyncIterable<Buffer>,
       source: response,
@@ -113,7 +120,8 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       void body.drain();
       // To one who has left before the message was whole nothing was answered.
       if (!notes.hasReachedMethod && !request.aborted) {
-        onUnhandled(isRefused ? "unauthenticated" : body.hadRoom ? "malformed" : "too_many_large_requests");
+        const reason = body.hadRoom ? "malformed" : "too_many_large_requests";
+        noteUnhandled(path, isRefused ? "unauthenticated" : reason);
       }
     });
   };

@@ -1,5 +1,6 @@
 import { type IncomingHttpHeaders, request } from "node:http";
 import { connect } from "node:http2";
+import { pino } from "pino";
 import type { RefusesByHeader } from "../../../src/rpc/authentication.js";
 import { createFastLane } from "../../../src/rpc/fast-lane/fast-lane.js";
 import { createRpcDispatcher, type UnhandledReason } from "../../../src/rpc/rpc-dispatcher.js";
@@ -19,12 +20,17 @@ afterEach(() => server?.close());
 async function open(
   hasFastLane: boolean,
   refusesByHeader?: RefusesByHeader,
-): Promise<{ url: string; unhandled: UnhandledReason[] }> {
+): Promise<{ url: string; unhandled: UnhandledReason[]; log: Record<string, unknown>[] }> {
   const unhandled: UnhandledReason[] = [];
+  const log: Record<string, unknown>[] = [];
+  const logger = pino(
+    { level: "debug", base: null, timestamp: false },
+    { write: (line) => log.push(JSON.parse(line)) },
+  );
   const method = pushMethod(new FatefulIntake());
   const stock = createRpcDispatcher({
     routes: (router) => routeUnaryMethod(router, method),
-    logger: silent,
+    logger,
     onUnhandled: (reason) => unhandled.push(reason),
     refusesByHeader,
   });
@@ -37,7 +43,7 @@ async function open(
     ...(hasFastLane && { fastLane }),
   });
   const { port } = await server.listen();
-  return { url: `http://127.0.0.1:${port}`, unhandled };
+  return { url: `http://127.0.0.1:${port}`, unhandled, log };
 }
 
 /** Resolves when the answer has come. */
@@ -107,6 +113,22 @@ describe.each([
     await post(url, "/stats.v1.StatsService/Pull", JSON_TYPE, EVENT);
     await postHttp2(url, "/no.Service/Push", GRPC_TYPE, Buffer.from([0, 0, 0, 0, 0]));
     expect(unhandled).toEqual(["unknown_method", "unknown_method"]);
+  });
+
+  it("logs each at debug, with its path and the reason, and nothing else of what was sent", async () => {
+    const { url, log } = await open(hasFastLane);
+    await post(
+      url,
+      `${PUSH}?access_token=secret`,
+      { ...JSON_TYPE, authorization: "Bearer secret" },
+      "secret",
+    );
+    await post(url, `/${"x".repeat(1_000)}`, JSON_TYPE, EVENT);
+    const line = { level: 20, msg: "a request reached no method" };
+    expect(log).toEqual([
+      { ...line, path: PUSH, reason: "malformed" },
+      { ...line, path: `/${"x".repeat(99)}`, reason: "unknown_method" },
+    ]);
   });
 
   it("does not count what a method refuses or answers", async () => {
