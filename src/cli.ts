@@ -1,15 +1,12 @@
 /** The command line: finds the command, reads the settings, and words what goes wrong; it does no work itself. */
 import { parseArgs } from "node:util";
 import type { Command, CommandLine, CommandOption } from "./commands/command.js";
+import { EXIT_USAGE } from "./commands/exit-status.js";
 import { ConfigError, loadConfig, settingDocs } from "./config.js";
 import { defaultDataDir } from "./data-dir.js";
 import { messageOf } from "./error-message.js";
 import { version } from "./package-info.js";
 import { UsageError } from "./usage-error.js";
-
-const EXIT_OK = 0;
-/** The command line or a setting is wrong. */
-const EXIT_USAGE = 2;
 
 /** By name; a name may have two words. Each is loaded when it is called: `status` need not wait for a server's code. */
 const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map(
@@ -43,11 +40,11 @@ export async function runCli(
     const { options, operands } = parse(rest, command);
     if (options.help === true) {
       process.stdout.write(await helpText());
-      return EXIT_OK;
+      return 0;
     }
     if (options.version === true) {
       process.stdout.write(`${version}\n`);
-      return EXIT_OK;
+      return 0;
     }
     const config = loadConfig({ ...environment, DATA_DIR: environment.DATA_DIR || defaultDataDir() });
     return await command.run(config, { options, operands, environment });

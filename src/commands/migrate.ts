@@ -8,6 +8,7 @@ import { PartitionKeeper } from "../postgres/partition-keeper.js";
 import { closePool, createPool } from "../postgres/pool.js";
 import { createLogger } from "../telemetry/logger.js";
 import type { Command } from "./command.js";
+import { EXIT_USAGE } from "./exit-status.js";
 
 export const migrateCommand: Command = {
   run: runMigrations,
@@ -22,7 +23,7 @@ async function runMigrations(config: Config): Promise<number> {
     logger.fatal(
       "DATABASE_URL is not set: there is no database to migrate (the embedded one migrates at start)",
     );
-    return 2;
+    return EXIT_USAGE;
   }
   const pool = createPool({ url, logger });
   const keeper = new PartitionKeeper({ pool, clock: systemClock, logger });

@@ -6,14 +6,9 @@ import type { ServiceStatus } from "../status/service-status.js";
 import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine } from "./command.js";
 import { describeStatus } from "./describe-status.js";
+import { EXIT_UNREACHABLE, EXIT_USAGE } from "./exit-status.js";
 import { fetchStatus } from "./fetch-status.js";
 import { complain, print } from "./print.js";
-
-const EXIT_READY = 0;
-const EXIT_NOT_READY = 1;
-const EXIT_USAGE = 2;
-/** EX_UNAVAILABLE of sysexits.h: nobody answers. */
-const EXIT_UNREACHABLE = 69;
 
 /** Addresses that stand for all of the machine's, and one that can be connected to. */
 const LOOPBACK: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
@@ -48,7 +43,7 @@ async function showStatus(config: Config, { options }: CommandLine): Promise<num
     return EXIT_UNREACHABLE;
   }
   print(options.json === true ? [JSON.stringify(status)] : describeStatus(status, systemClock.now()));
-  return status.liveness.ok && status.readiness.ok ? EXIT_READY : EXIT_NOT_READY;
+  return status.liveness.ok && status.readiness.ok ? 0 : 1;
 }
 
 function readUrl(text: string | boolean | undefined): string | undefined {

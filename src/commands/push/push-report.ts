@@ -1,12 +1,8 @@
 /** What the command `push` says when it is over, to people and to shells. */
+import { EXIT_REFUSED, EXIT_UNREACHABLE } from "../exit-status.js";
 import { complain, print } from "../print.js";
 import type { PushResult } from "./push-run.js";
 
-/** Not every line was accepted. */
-const EXIT_NOT_ALL = 1;
-/** EX_UNAVAILABLE and EX_NOPERM of sysexits.h. */
-const EXIT_UNREACHABLE = 69;
-const EXIT_REFUSED = 77;
 /** What a shell reports of a process that a signal ended. */
 const EXIT_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -62,6 +58,6 @@ export function exitStatus({ stop, rejected, badLines }: PushResult): number {
     case "unreachable":
       return EXIT_UNREACHABLE;
     default:
-      return rejected + badLines === 0 ? 0 : EXIT_NOT_ALL;
+      return rejected + badLines === 0 ? 0 : 1;
   }
 }
