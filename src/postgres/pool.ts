@@ -24,10 +24,13 @@ const CLOSE_TIMEOUT_MS = 3_000;
 /**
  * What a session is to be, whatever the server, the database or the role say. Dates are in the form that `pg` reads. An
  * answer of DURABLE stands for a commit that is on the disk; more than that stays, and it is set even then, for what a
- * session has set a reload of the server's settings does not change.
+ * session has set a reload of the server's settings does not change. No transaction_timeout, which PostgreSQL has from 17
+ * on: it ends the session, and so leaves none on which a batch that takes too long could be written in halves.
  */
 const SESSION = {
   text: `SELECT set_config('datestyle', 'ISO', false),
+    CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
+      THEN set_config('transaction_timeout', '0', false) END,
     set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), false)`,
   query_timeout: CONNECT_TIMEOUT_MS,
 };

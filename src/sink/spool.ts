@@ -167,7 +167,7 @@ export class Spool {
       throw new Error("a spool is opened once");
     }
     try {
-      this.#lock = await this.#disk.run(() => this.#acquireLock(this.#directory));
+      await this.#claim();
       await this.#setAside.load();
       const { entries, lastNumber, setAsideRows } = await listSpool(
         this.#directory,
@@ -272,6 +272,13 @@ export class Spool {
     }
   }
 
+  /** Makes the directory when it is missing. Its lock is in it: whoever removes the one removes the other. */
+  async #claim(): Promise<void> {
+    const former = this.#lock;
+    this.#lock = await this.#disk.run(() => this.#acquireLock(this.#directory));
+    await this.#disk.run(async () => former?.close());
+  }
+
   async #close(): Promise<void> {
     this.#state = "closed";
     this.#onStored = undefined;
@@ -291,7 +298,18 @@ export class Spool {
     // After a failure the next batch takes the same name, and replaces what could not be removed.
     this.#nextNumber ??= Math.max(this.#clock.now(), this.#lastNumber + 1);
     const name = spoolFileName(this.#nextNumber);
-    await this.#write(join(this.#directory, name), batch);
+    const path = join(this.#directory, name);
+    try {
+      await this.#write(path, batch);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") {
+        throw error;
+      }
+      await this.#claim();
+      await this.#syncPath();
+      this.#logger.warn("spool: SPOOL_DIR was removed while the service runs; it is made again");
+      await this.#write(path, batch);
+    }
     this.#lastNumber = this.#nextNumber;
     this.#nextNumber = undefined;
     this.#add({ name, rows: batch.rows, bytes });

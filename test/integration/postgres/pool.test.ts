@@ -57,6 +57,16 @@ describe("createPool", () => {
     expect(rows).toEqual([{ setting: expected, source: "session" }]);
   });
 
+  it("lets no transaction_timeout of the database end a session, as it would in the middle of a batch", async () => {
+    const name = new URL(database.url).pathname.slice(1);
+    // Before version 17 there is no such setting.
+    await database.pool.query(
+      `DO $$ BEGIN ALTER DATABASE ${name} SET transaction_timeout = '100ms';
+       EXCEPTION WHEN undefined_object THEN NULL; END $$`,
+    );
+    await expect(run("SELECT pg_sleep(0.5)")).resolves.toBeGreaterThan(0);
+  });
+
   it("reads dates however the database writes them", async () => {
     const name = new URL(database.url).pathname.slice(1);
     await database.pool.query(`ALTER DATABASE ${name} SET datestyle = 'German'`);

@@ -231,6 +231,23 @@ describe("the directory", () => {
     await openSpool();
   });
 
+  it("is made again, and is ours alone again, when somebody removed it while we run", async () => {
+    const spool = await openSpool();
+    await rm(directory, { recursive: true });
+    await spool.store(batchOf(1));
+    await expect(makeSpool().open()).rejects.toThrow("in use by another service");
+    await spool.close();
+    expect(await drain(await openSpool())).toEqual([1]);
+  });
+
+  it("has its name, too, on stable storage when it was made again", async () => {
+    const spool = await openSpool();
+    await rm(join(root, "data"), { recursive: true });
+    fs.calls.length = 0;
+    await spool.store(batchOf(1));
+    expect(fs.calls).toEqual(expect.arrayContaining(["syncDirectory spool", "syncDirectory data"]));
+  });
+
   it("that cannot be a directory is a clear error, and close() is safe", async () => {
     await writeFile(join(root, "data"), "a file");
     const spool = makeSpool();
