@@ -77,7 +77,7 @@ export class Delivery {
   #lastSuccessAt: number | undefined;
   #retryAt = 0;
   #spoolRetryAt = 0;
-  /** Why the spool took none of the last batches, as the log has it. */
+  /** Why the spool took none of the last batches of this outage, as the log has it. */
   #spoolFault: string | undefined;
   #bug: { readonly reason: unknown } | undefined;
 
@@ -135,6 +135,7 @@ export class Delivery {
     this.#lastFault = undefined;
     this.#retryAt = 0;
     this.#spoolRetryAt = 0;
+    this.#spoolFault = undefined;
   }
 
   /** Ends the try in flight, if any; its batch is the oldest in the queue again. For the stop: no try follows. */
@@ -328,7 +329,7 @@ export class Delivery {
     try {
       await spool.store(joined);
     } catch (error) {
-      // Once for each reason: a spool that is full stays so for hours, and is tried every few seconds.
+      // Once for each reason in an outage: a spool that is full stays so for hours, and is tried every few seconds.
       const reason = messageOf(error);
       const level = reason === this.#spoolFault ? "debug" : "error";
       this.#spoolFault = reason;

@@ -215,6 +215,22 @@ describe("Flusher with a spool that cannot be written", () => {
     expect(rig.sink.inserted).toEqual(rig.accepted.slice(21));
   });
 
+  it("says so again in a later outage", async () => {
+    const spool = new FakeSpool();
+    spool.isBroken = true;
+    const rig = FlusherRig.start({ ...SMALL, sink: new FakeSink("transient"), spool });
+    rig.pushMany(70);
+    await rig.advance(6000);
+    rig.sink.mode = "accept";
+    await rig.advance(30_000);
+    expect(rig.queue.rows).toBe(0);
+
+    rig.sink.mode = "transient";
+    rig.pushMany(70);
+    await rig.advance(6000);
+    expect(rig.logged("error")).toEqual([CANNOT_WRITE, CANNOT_WRITE]);
+  });
+
   it("goes on trying the sink meanwhile", async () => {
     const spool = new FakeSpool();
     spool.isBroken = true;
