@@ -71,10 +71,14 @@ export class DirectoryLock implements AsyncDisposable {
       const canonical = await realpath(directory);
       const release =
         process.platform === "win32" ? await claimPipe(canonical) : await claimSocketOf(canonical);
-      if (release === undefined) throw new DirectoryLockedError(directory);
+      if (release === undefined) {
+        throw new DirectoryLockedError(directory);
+      }
       return new DirectoryLock(release);
     } catch (cause) {
-      if (cause instanceof DirectoryLockedError) throw cause;
+      if (cause instanceof DirectoryLockedError) {
+        throw cause;
+      }
       throw new DirectoryLockError(directory, { cause });
     }
   }
@@ -111,7 +115,9 @@ async function claimSocketOf(directory: string): Promise<Release | undefined> {
       throw error;
     }
     await release();
-    if (attempt < TRIES) await delay(randomInt(WITHDRAWN_MIN_MS, WITHDRAWN_MAX_MS));
+    if (attempt < TRIES) {
+      await delay(randomInt(WITHDRAWN_MIN_MS, WITHDRAWN_MAX_MS));
+    }
   }
   await folder.close();
   return undefined;
@@ -139,8 +145,12 @@ async function publishSocket(folder: Folder, name: string): Promise<Release> {
 async function hasLiveRival(folder: Folder, own: string): Promise<boolean> {
   const names = await readdir(folder.path);
   for (const name of names) {
-    if (name === own || !SOCKET_NAME.test(name)) continue;
-    if (await isListening(folder.pathOf(name))) return true;
+    if (name === own || !SOCKET_NAME.test(name)) {
+      continue;
+    }
+    if (await isListening(folder.pathOf(name))) {
+      return true;
+    }
     await rm(folder.pathOf(name), { force: true });
   }
   return false;
@@ -153,7 +163,9 @@ async function claimPipe(directory: string): Promise<Release | undefined> {
     return () => closeServer(server);
   } catch (error) {
     const code = codeOf(error);
-    if (code === "EADDRINUSE" || code === "EACCES") return undefined;
+    if (code === "EADDRINUSE" || code === "EACCES") {
+      return undefined;
+    }
     throw error;
   }
 }
@@ -207,10 +219,15 @@ function isListening(path: string): Promise<boolean> {
     });
     socket.once("error", (error) => {
       const code = codeOf(error);
-      if (code === "ECONNREFUSED" || code === "ENOENT" || code === "ENOTSOCK") resolve(false);
+      if (code === "ECONNREFUSED" || code === "ENOENT" || code === "ENOTSOCK") {
+        resolve(false);
+      }
       // Its queue of connections is full, or it withdrew while we were in that queue: alive when we asked.
-      else if (code === "EAGAIN" || code === "ECONNRESET") resolve(true);
-      else reject(error);
+      else if (code === "EAGAIN" || code === "ECONNRESET") {
+        resolve(true);
+      } else {
+        reject(error);
+      }
     });
   });
 }

@@ -82,14 +82,18 @@ export class EmbeddedPostgres implements AsyncDisposable {
   async #start(): Promise<void> {
     const { port, logger } = this.#options;
     try {
-      if (this.#closed.signal.aborted) throw new EmbeddedPostgresError("embedded PostgreSQL is closed");
+      if (this.#closed.signal.aborted) {
+        throw new EmbeddedPostgresError("embedded PostgreSQL is closed");
+      }
       this.#dataDir = await openDataDir(this.#options.dataDir);
       const launch = await this.#prepare(this.#dataDir);
       await launch();
       this.#supervision = this.#keepRunning(launch);
     } catch (error) {
       await this.#release();
-      if (error instanceof EmbeddedPostgresError) throw error;
+      if (error instanceof EmbeddedPostgresError) {
+        throw error;
+      }
       throw new EmbeddedPostgresError(
         `embedded PostgreSQL cannot be started in ${this.#options.dataDir} (${reasonOf(error)}): set DATA_DIR to another directory, or DATABASE_URL to use another server`,
         { cause: error },
@@ -117,7 +121,9 @@ export class EmbeddedPostgres implements AsyncDisposable {
   async #launch({ clusterDir, user }: DataDir, binaries: Binaries, logPath: string): Promise<void> {
     const { port, settings } = this.#options;
     const { signal } = this.#closed;
-    if (signal.aborted) throw new EmbeddedPostgresError("embedded PostgreSQL is closed");
+    if (signal.aborted) {
+      throw new EmbeddedPostgresError("embedded PostgreSQL is closed");
+    }
     const clusterName = randomUUID();
     const server = spawnServer({
       binaries,
@@ -139,7 +145,9 @@ export class EmbeddedPostgres implements AsyncDisposable {
       const client = await connectWhenReady({ port, clusterName, logPath, exited: server.exited, signal });
       try {
         const found = await client.query("SELECT FROM pg_database WHERE datname = $1", [DATABASE]);
-        if (found.rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE}`);
+        if (found.rowCount === 0) {
+          await client.query(`CREATE DATABASE ${DATABASE}`);
+        }
       } finally {
         await client.end();
       }
@@ -155,10 +163,14 @@ export class EmbeddedPostgres implements AsyncDisposable {
     let pauseMs = RESTART_FIRST_MS;
     for (;;) {
       const how = await this.#server?.exited;
-      if (signal.aborted) return;
+      if (signal.aborted) {
+        return;
+      }
       logger.error({ how, pauseMs }, "embedded PostgreSQL died (see postgres.log); starting it again");
       await delay(pauseMs, undefined, { signal }).catch(() => {});
-      if (signal.aborted) return;
+      if (signal.aborted) {
+        return;
+      }
       try {
         await launch();
         pauseMs = RESTART_FIRST_MS;

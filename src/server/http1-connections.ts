@@ -57,7 +57,9 @@ export class Http1Connections {
         res.destroy();
         // Newer ones have told it by then.
         process.nextTick(() => {
-          if (!res.closed) res.emit("close");
+          if (!res.closed) {
+            res.emit("close");
+          }
         });
       }
     });

@@ -103,7 +103,9 @@ test("browsers can load it: nothing that it imports, however far, is Node's", as
   const visited = new Set<string>();
   const packages = new Set<string>();
   for (let file = files.pop(); file !== undefined; file = files.pop()) {
-    if (visited.has(file)) continue;
+    if (visited.has(file)) {
+      continue;
+    }
     visited.add(file);
     for (const specifier of specifiers(await readFile(file, "utf8"))) {
       expect([file, specifier.startsWith("node:") || builtinModules.includes(specifier)]).toEqual([
@@ -111,7 +113,9 @@ test("browsers can load it: nothing that it imports, however far, is Node's", as
         false,
       ]);
       const isRelative = specifier.startsWith(".");
-      if (!isRelative) packages.add(specifier.split("/").slice(0, 2).join("/"));
+      if (!isRelative) {
+        packages.add(specifier.split("/").slice(0, 2).join("/"));
+      }
       files.push(isRelative ? join(dirname(file), specifier) : await packageFile(specifier));
     }
   }

@@ -40,7 +40,9 @@ test("examples/page-views counts each view, up to its stop by SIGTERM", async ()
   });
   const exited = once(site, "exit");
   try {
-    if (site.stdout === null) throw new Error("the site has no standard output");
+    if (site.stdout === null) {
+      throw new Error("the site has no standard output");
+    }
     const [url] = (await once(createInterface({ input: site.stdout }), "line")) as [string];
     for (let page = 1; page <= VIEWS; page++) {
       const response = await fetch(`${url}/3/${page}`, { headers: { connection: "close" } });

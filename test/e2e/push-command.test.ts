@@ -32,7 +32,9 @@ function start(args: string[], environment: Record<string, string> = {}) {
     stdio: ["pipe", "pipe", "pipe"],
   });
   const { stdin, stdout, stderr } = child;
-  if (stdin === null || stdout === null || stderr === null) throw new Error("the process has no pipes");
+  if (stdin === null || stdout === null || stderr === null) {
+    throw new Error("the process has no pipes");
+  }
   // It may end before it has read all.
   stdin.on("error", () => undefined);
   const ended = Promise.all([once(child, "exit"), text(stdout), text(stderr)]).then(

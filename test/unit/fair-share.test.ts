@@ -51,7 +51,9 @@ class SharedQueue {
   /** Pushes until that is refused; returns how many events were taken. */
   flood(caller: string): number {
     let taken = 0;
-    while (this.push(caller) === "accepted") taken += 1;
+    while (this.push(caller) === "accepted") {
+      taken += 1;
+    }
     return taken;
   }
 }
@@ -64,7 +66,9 @@ describe("a queue that callers share", () => {
     const taken = ["a", "b", "c", "d"].map((caller) => shared.flood(caller));
     const whole = new SharedQueue(limits);
     let room = 0;
-    while (whole.queue.append(EVENT) !== undefined) room += 1;
+    while (whole.queue.append(EVENT) !== undefined) {
+      room += 1;
+    }
     for (const [i, events] of taken.entries()) {
       expect(events / room).toBeCloseTo(1 / 2 ** (i + 1), 1);
     }
@@ -166,12 +170,18 @@ describe("a queue that callers share", () => {
       fc.property(anyQueue, ({ flushMaxRows, chunks, others, own }) => {
         const queueMaxBytes = (chunks * queueMinBytes(flushMaxRows)) / 2;
         const shared = new SharedQueue({ flushMaxRows, queueMaxBytes });
-        for (let i = 0; i < others; i++) shared.push("other");
-        for (let i = 0; i < own; i++) shared.push("a");
+        for (let i = 0; i < others; i++) {
+          shared.push("other");
+        }
+        for (let i = 0; i < own; i++) {
+          shared.push("a");
+        }
         let count = 0;
         const isAllowed = (rows: number) =>
           shared.queue.hasRoomFor(rows) && shared.queue.allowsMany(rows, "a");
-        while (isAllowed(count + 1)) count += 1;
+        while (isAllowed(count + 1)) {
+          count += 1;
+        }
         for (let i = 0; i < count; i++) {
           expect(shared.push("a")).toBe("accepted");
         }

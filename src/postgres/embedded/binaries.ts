@@ -89,9 +89,13 @@ async function missingSymlinks({ directory }: Package): Promise<SymlinkEntry[]> 
 /** Copies under another name and renames, so that a copy that was cut short is never taken for a whole one. */
 async function copyOf(found: Package, links: readonly SymlinkEntry[], dataDir: string): Promise<string> {
   const copy = join(dataDir, `${COPY_PREFIX}${found.version}`);
-  if (await exists(copy)) return join(copy, "native");
+  if (await exists(copy)) {
+    return join(copy, "native");
+  }
   for (const name of await readdir(dataDir)) {
-    if (name.startsWith(COPY_PREFIX)) await rm(join(dataDir, name), { recursive: true, force: true });
+    if (name.startsWith(COPY_PREFIX)) {
+      await rm(join(dataDir, name), { recursive: true, force: true });
+    }
   }
   const unfinished = `${copy}.new`;
   await makeDirectory(unfinished);
@@ -108,9 +112,13 @@ async function copyTree(from: string, to: string): Promise<void> {
   for (const entry of await readdir(from, { withFileTypes: true })) {
     const source = join(from, entry.name);
     const target = join(to, basename(entry.name));
-    if (entry.isDirectory()) await copyTree(source, target);
-    else if (entry.isSymbolicLink()) await symlink(await readlink(source), target);
-    else await copyProgram(source, target);
+    if (entry.isDirectory()) {
+      await copyTree(source, target);
+    } else if (entry.isSymbolicLink()) {
+      await symlink(await readlink(source), target);
+    } else {
+      await copyProgram(source, target);
+    }
   }
 }
 

@@ -47,7 +47,9 @@ export async function openDataDir(dataDir: string): Promise<DataDir> {
     const path = await realpath(dataDir);
     const clusterDir = join(path, "postgres");
     const user = await serverUserOf(clusterDir);
-    if (user !== undefined && !canReach(user, path)) throw notEnterable(dataDir, user);
+    if (user !== undefined && !canReach(user, path)) {
+      throw notEnterable(dataDir, user);
+    }
     return { lock: await DirectoryLock.acquire(path), path, clusterDir, user };
   } catch (error) {
     if (error instanceof DirectoryLockedError) {
@@ -84,15 +86,21 @@ export function serverEnvironment(): NodeJS.ProcessEnv {
 /** A new directory that root makes under a tight umask would shut out the user that PostgreSQL runs as. */
 async function makeEnterable(directory: string): Promise<void> {
   const first = await mkdir(directory, { recursive: true });
-  if (first === undefined || process.getuid?.() !== 0) return;
-  for (let path = directory; path.length >= first.length; path = dirname(path)) await chmod(path, 0o755);
+  if (first === undefined || process.getuid?.() !== 0) {
+    return;
+  }
+  for (let path = directory; path.length >= first.length; path = dirname(path)) {
+    await chmod(path, 0o755);
+  }
 }
 
 async function readVersion(clusterDir: string): Promise<string | undefined> {
   try {
     return (await readFile(join(clusterDir, "PG_VERSION"), "utf8")).trim();
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") {
+      return undefined;
+    }
     throw error;
   }
 }
@@ -111,7 +119,9 @@ async function createCluster(options: {
   await removeEmpty(clusterDir);
   await removeUnfinished(dataDir);
   const unfinished = await mkdtemp(join(dataDir, UNFINISHED_PREFIX));
-  if (user !== undefined) await lchown(unfinished, user.uid, user.gid);
+  if (user !== undefined) {
+    await lchown(unfinished, user.uid, user.gid);
+  }
   const flags = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"];
   await execFileAsync(binaries.initdb, ["-D", unfinished, ...flags], {
     cwd: dataDir,
@@ -127,7 +137,9 @@ async function createCluster(options: {
 
 async function removeUnfinished(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
-    if (!name.startsWith(UNFINISHED_PREFIX)) continue;
+    if (!name.startsWith(UNFINISHED_PREFIX)) {
+      continue;
+    }
     // What an initdb that still runs keeps from being removed goes at the next attempt.
     await rm(join(dataDir, name), { recursive: true, force: true }).catch(() => {});
   }
@@ -153,8 +165,12 @@ async function removeEmpty(clusterDir: string): Promise<void> {
     await rmdir(clusterDir);
   } catch (error) {
     const code = codeOf(error);
-    if (code === "ENOENT") return;
-    if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
+    if (code === "ENOENT") {
+      return;
+    }
+    if (code !== "ENOTEMPTY" && code !== "EEXIST") {
+      throw error;
+    }
     throw new EmbeddedPostgresError(
       `${clusterDir} holds files but no PostgreSQL cluster: set DATA_DIR to another directory, or move them away`,
       { cause: error },
@@ -164,7 +180,9 @@ async function removeEmpty(clusterDir: string): Promise<void> {
 
 /** Only for a cluster that root owns, say one restored from a backup: the server would refuse it. */
 async function giveTo(user: ServerUser, directory: string): Promise<void> {
-  if ((await stat(directory)).uid !== 0) return;
+  if ((await stat(directory)).uid !== 0) {
+    return;
+  }
   for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
     await lchown(join(entry.parentPath, entry.name), user.uid, user.gid);
   }
@@ -178,7 +196,9 @@ function notEnterable(dataDir: string, user: ServerUser): EmbeddedPostgresError 
 }
 
 function unusable(dataDir: string, error: unknown): EmbeddedPostgresError {
-  if (error instanceof EmbeddedPostgresError) return error;
+  if (error instanceof EmbeddedPostgresError) {
+    return error;
+  }
   return new EmbeddedPostgresError(
     `cannot use the data directory ${dataDir} (${reasonOf(error)}): set DATA_DIR to a directory that this user can write`,
     { cause: error },

@@ -23,7 +23,9 @@ export async function stopLeftOver(clusterDir: string, binaries: Binaries): Prom
   const pidFile = join(clusterDir, "postmaster.pid");
   const pid = await readPid(pidFile);
   // Windows tells no command lines cheaply: PostgreSQL itself then says whether the file stands for a live server.
-  if (pid === undefined || process.platform === "win32") return false;
+  if (pid === undefined || process.platform === "win32") {
+    return false;
+  }
   if (!(await isServerOf(clusterDir, pid))) {
     // After a reboot the number may belong to anyone, and PostgreSQL would take that process for a server. Should
     // children of a killed server live on, their shared memory still keeps a new server out.
@@ -33,7 +35,9 @@ export async function stopLeftOver(clusterDir: string, binaries: Binaries): Prom
   const stopped = await stopServer(pid, binaries, async (waitMs) => {
     const deadline = performance.now() + waitMs;
     while (await isServerOf(clusterDir, pid)) {
-      if (performance.now() > deadline) return false;
+      if (performance.now() > deadline) {
+        return false;
+      }
       await delay(POLL_MS);
     }
     return true;
@@ -48,7 +52,9 @@ export async function stopLeftOver(clusterDir: string, binaries: Binaries): Prom
 
 async function readPid(pidFile: string): Promise<number | undefined> {
   const text = await readFile(pidFile, "utf8").catch((error: unknown) => {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return "";
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") {
+      return "";
+    }
     throw error;
   });
   const pid = Number.parseInt(text, 10);

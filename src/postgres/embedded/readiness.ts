@@ -44,11 +44,19 @@ export async function connectWhenReady(server: Awaited): Promise<Client> {
   });
   for (;;) {
     const answer = await tryConnect(server);
-    if (answer instanceof Client) return answer;
-    if (answer instanceof EmbeddedPostgresError) throw answer;
+    if (answer instanceof Client) {
+      return answer;
+    }
+    if (answer instanceof EmbeddedPostgresError) {
+      throw answer;
+    }
     await Promise.race([delay(POLL_MS), watching]);
-    if (signal.aborted) throw new EmbeddedPostgresError("embedded PostgreSQL was closed while it started");
-    if (ended !== undefined) throw await startFailed(`stopped while it started, ${ended}`, server);
+    if (signal.aborted) {
+      throw new EmbeddedPostgresError("embedded PostgreSQL was closed while it started");
+    }
+    if (ended !== undefined) {
+      throw await startFailed(`stopped while it started, ${ended}`, server);
+    }
     const deadlineMs = codeOf(answer) === CANNOT_CONNECT_NOW ? RECOVERING_DEADLINE_MS : SILENT_DEADLINE_MS;
     if (performance.now() - startedAt > deadlineMs) {
       throw new EmbeddedPostgresError(
@@ -86,7 +94,9 @@ async function tryConnect({ port, clusterName }: Awaited): Promise<unknown> {
   try {
     await client.connect();
     const { rows } = await client.query<{ cluster_name: string }>("SHOW cluster_name");
-    if (rows[0]?.cluster_name !== clusterName) throw portUnusable(port);
+    if (rows[0]?.cluster_name !== clusterName) {
+      throw portUnusable(port);
+    }
     return client;
   } catch (error) {
     await client.end().catch(() => {});

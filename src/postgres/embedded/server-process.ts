@@ -76,7 +76,9 @@ export async function stopServer(
 ): Promise<boolean> {
   for (const { signal, waitMs } of STOP_STEPS) {
     await send(signal, pid, binaries);
-    if (await hasEnded(waitMs)) return true;
+    if (await hasEnded(waitMs)) {
+      return true;
+    }
   }
   return false;
 }
@@ -100,15 +102,20 @@ async function stopChild(child: ChildProcess, exited: Promise<string>, binaries:
     timer.abort();
     return ended;
   };
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
+    return;
+  }
   await stopServer(child.pid, binaries, hasEnded);
 }
 
 /** Windows has no signals: there PostgreSQL listens for them on a named pipe, which pg_ctl knows to write to. */
 async function send(signal: StopSignal, pid: number, binaries: Binaries): Promise<void> {
   try {
-    if (process.platform !== "win32" || signal === "SIGKILL") process.kill(pid, signal);
-    else await execFileAsync(binaries.pgCtl, ["kill", signal.slice("SIG".length), String(pid)]);
+    if (process.platform !== "win32" || signal === "SIGKILL") {
+      process.kill(pid, signal);
+    } else {
+      await execFileAsync(binaries.pgCtl, ["kill", signal.slice("SIG".length), String(pid)]);
+    }
   } catch {
     // Gone already, or not ours to signal: the wait that follows tells.
   }

@@ -20,7 +20,9 @@ const CANDIDATES = ["postgres", "_postgres", "nobody"];
  * enter, say, /root. Always true when we are not root.
  */
 export function canServerUserEnter(directory: string): boolean {
-  if (process.getuid?.() !== 0) return true;
+  if (process.getuid?.() !== 0) {
+    return true;
+  }
   const user = defaultServerUser();
   return user !== undefined && canReach(user, nearestExisting(directory));
 }
@@ -31,7 +33,9 @@ export function canServerUserEnter(directory: string): boolean {
  * @param clusterDir a cluster that exists belongs to the user that made it, and PostgreSQL insists on that one
  */
 export async function serverUserOf(clusterDir: string): Promise<ServerUser | undefined> {
-  if (process.getuid?.() !== 0) return undefined;
+  if (process.getuid?.() !== 0) {
+    return undefined;
+  }
   const owner = await stat(clusterDir).catch(() => undefined);
   if (owner !== undefined && owner.uid !== 0) {
     return { name: `user ${owner.uid}`, uid: owner.uid, gid: owner.gid };
@@ -61,7 +65,9 @@ function defaultServerUser(): ServerUser | undefined {
   const users = new Map<string, ServerUser>();
   for (const line of readPasswd().split("\n")) {
     const [name = "", , uid = "", gid = ""] = line.split(":");
-    if (/^[1-9]\d*$/.test(uid)) users.set(name, { name, uid: Number(uid), gid: Number(gid) });
+    if (/^[1-9]\d*$/.test(uid)) {
+      users.set(name, { name, uid: Number(uid), gid: Number(gid) });
+    }
   }
   return CANDIDATES.map((name) => users.get(name)).find((user) => user !== undefined);
 }

@@ -43,7 +43,9 @@ export class Page {
       this.complaints.push(wordsOf(exceptionDetails));
     } else if (method === "Log.entryAdded") {
       const { entry } = params as { entry: { level: string; text: string } };
-      if (entry.level === "error") this.complaints.push(entry.text);
+      if (entry.level === "error") {
+        this.complaints.push(entry.text);
+      }
     }
   }
 

@@ -47,7 +47,9 @@ function lockElsewhere(directory: string, afterwards: string): ChildProcess {
 async function holdElsewhere(directory: string): Promise<ChildProcess> {
   const child = lockElsewhere(directory, "process.stdin.resume();");
   const { stdout } = child;
-  if (stdout !== null) await once(stdout, "data");
+  if (stdout !== null) {
+    await once(stdout, "data");
+  }
   return child;
 }
 
@@ -101,9 +103,13 @@ test("never lets two win when many start at once on what a killed owner left beh
     const won = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
     expect(won.length).toBeLessThanOrEqual(1);
     for (const start of starts) {
-      if (start.status === "rejected") expect(String(start.reason)).toMatch("DirectoryLockedError");
+      if (start.status === "rejected") {
+        expect(String(start.reason)).toMatch("DirectoryLockedError");
+      }
     }
-    for (const lock of won) await lock.close();
+    for (const lock of won) {
+      await lock.close();
+    }
   }
   const last = await DirectoryLock.acquire(root);
   await last.close();

@@ -94,7 +94,9 @@ describe("the Kubernetes manifests", () => {
     settings = await envFile("ops/kubernetes/settings.env");
     config = loadConfig(settings);
     const [statefulSet] = await manifests<StatefulSet>("statefulset.yaml");
-    if (statefulSet === undefined) throw new Error("statefulset.yaml is empty");
+    if (statefulSet === undefined) {
+      throw new Error("statefulset.yaml is empty");
+    }
     set = statefulSet.spec;
     pod = set.template.spec;
     container = pod.containers[0];

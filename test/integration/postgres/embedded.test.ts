@@ -31,9 +31,13 @@ beforeEach(async () => {
 afterEach(async () => {
   await Promise.all(open.splice(0).map((postgres) => postgres.close()));
   await Promise.all(services.splice(0).map((service) => service.kill()));
-  for (const victim of victims.splice(0)) victim.kill("SIGKILL");
+  for (const victim of victims.splice(0)) {
+    victim.kill("SIGKILL");
+  }
   const leftOver = await serverPid();
-  if (leftOver !== undefined && isAlive(leftOver)) process.kill(leftOver, "SIGKILL");
+  if (leftOver !== undefined && isAlive(leftOver)) {
+    process.kill(leftOver, "SIGKILL");
+  }
   await rm(root, { recursive: true, force: true, maxRetries: 5 });
 });
 
@@ -48,7 +52,11 @@ function embedded(port: number): { postgres: EmbeddedPostgres; log: Log } {
   const waiting: { text: string; resolve: () => void }[] = [];
   const write = (line: string): void => {
     lines.push(line);
-    for (const { text, resolve } of waiting) if (line.includes(text)) resolve();
+    for (const { text, resolve } of waiting) {
+      if (line.includes(text)) {
+        resolve();
+      }
+    }
   };
   const postgres = new EmbeddedPostgres({ dataDir, port, logger: pino({ level: "info" }, { write }) });
   open.push(postgres);
@@ -91,7 +99,9 @@ async function serverPid(): Promise<number | undefined> {
 
 async function runningServerPid(): Promise<number> {
   const pid = await serverPid();
-  if (pid === undefined) throw new Error("no server runs");
+  if (pid === undefined) {
+    throw new Error("no server runs");
+  }
   return pid;
 }
 
@@ -332,7 +342,9 @@ describe("an embedded PostgreSQL in a checkout of its own", () => {
     for (const name of await readdir(packages)) {
       const lib = join(packages, name, "native/lib");
       for (const entry of await readdir(lib, { withFileTypes: true })) {
-        if (entry.isSymbolicLink()) await rm(join(lib, entry.name));
+        if (entry.isSymbolicLink()) {
+          await rm(join(lib, entry.name));
+        }
       }
     }
     const running = service({ checkout, dataDir, port: await freePort() });

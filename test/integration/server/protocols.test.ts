@@ -180,10 +180,14 @@ describe("a client that leaves", () => {
     rpc = await openRpcPort((req, res) => {
       res.on("close", () => {
         closed.push(req.url);
-        if (closed.length === 3) allClosed.open();
+        if (closed.length === 3) {
+          allClosed.open();
+        }
       });
       begun += 1;
-      if (begun === 3) allBegun.open();
+      if (begun === 3) {
+        allBegun.open();
+      }
     });
     const client = await RawConnection.open(rpc.port);
     await client.send(["/1", "/2", "/3"].map((path) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`).join(""));

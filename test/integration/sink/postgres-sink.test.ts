@@ -65,13 +65,17 @@ async function failureOf(written: Promise<unknown>, faultClass: FaultClass): Pro
     () => new Error("the write succeeded"),
     (reason: unknown) => reason,
   );
-  if (!(error instanceof SinkError)) throw error;
+  if (!(error instanceof SinkError)) {
+    throw error;
+  }
   expect(error.faultClass).toBe(faultClass);
   return error;
 }
 
 async function execute(...sql: string[]): Promise<void> {
-  for (const statement of sql) await database.pool.query(statement);
+  for (const statement of sql) {
+    await database.pool.query(statement);
+  }
 }
 
 async function idsIn(table: "incoming" | "incoming_dead"): Promise<string[]> {

@@ -27,7 +27,9 @@ test("the page and all that it loads are served, each as what it is, and there i
   const visited = new Set<string>();
   const open = ["index.html"];
   for (let file = open.pop(); file !== undefined; file = open.pop()) {
-    if (visited.has(file)) continue;
+    if (visited.has(file)) {
+      continue;
+    }
     visited.add(file);
     const answer = await fetch(new URL(file === "index.html" ? "" : file, url));
     const type = TYPES[file.split(".").at(-1) as keyof typeof TYPES];

@@ -25,7 +25,9 @@ function setUp(options: BufferingOptions = {}) {
   const push = (...ids: number[]) => ids.map((id) => client.push({ property: "news", section: 1, id }));
   const call = () => {
     const [first] = pusher.calls;
-    if (first === undefined) throw new Error("there is no call");
+    if (first === undefined) {
+      throw new Error("there is no call");
+    }
     return first;
   };
   return { clock, pusher, client, push, call, rejections, failures };

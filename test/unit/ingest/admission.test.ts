@@ -39,7 +39,9 @@ function violations(
     makeAdmission(properties).admit({ ...legal, ...input }, ADDRESS, alsoWrong);
     return [];
   } catch (error) {
-    if (error instanceof InvalidEventError) return error.violations;
+    if (error instanceof InvalidEventError) {
+      return error.violations;
+    }
     throw error;
   }
 }

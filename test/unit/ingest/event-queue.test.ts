@@ -48,7 +48,9 @@ describe("EventQueue", () => {
   it("hands out what was appended, in its order, in batches of at most flushMaxRows", () => {
     const queue = new EventQueue({ queueMaxBytes: 2 ** 20, flushMaxRows: 4 });
     const rows = rowsAt(NOW, 10);
-    for (const each of rows) queue.append(eventOf(each));
+    for (const each of rows) {
+      queue.append(eventOf(each));
+    }
     expect(queue.hasSealed).toBe(true);
     expect(queue.open.rows).toBe(2);
     queue.seal();
@@ -100,7 +102,9 @@ describe("EventQueue", () => {
   it("makes a batch that was put back the oldest again", () => {
     const queue = new EventQueue({ queueMaxBytes: 2 ** 20, flushMaxRows: 1 });
     const rows = rowsAt(NOW, 3);
-    for (const each of rows) queue.append(eventOf(each));
+    for (const each of rows) {
+      queue.append(eventOf(each));
+    }
     queue.putBack(queue.take() as Batch);
     expect(drain(queue)).toEqual(rows);
   });
@@ -147,11 +151,17 @@ describe("EventQueue", () => {
         const queue = new EventQueue({ queueMaxBytes, flushMaxRows });
         const rows = endlessRows();
         const append = () => queue.append(eventOf({ ...rows.next().value, ...large }));
-        for (let i = 0; i < before; i++) append();
+        for (let i = 0; i < before; i++) {
+          append();
+        }
         let room = 0;
-        while (queue.hasRoomFor(room + 1)) room += 1;
+        while (queue.hasRoomFor(room + 1)) {
+          room += 1;
+        }
         for (let i = 0; i < room; i++) {
-          if (append() === undefined) throw new Error(`no room for event ${i + 1} of ${room}`);
+          if (append() === undefined) {
+            throw new Error(`no room for event ${i + 1} of ${room}`);
+          }
         }
         // What is in the open batch's last chunk may come on top of it.
         const more = fill(queue, rows).length;
@@ -203,7 +213,9 @@ describe("EventQueue", () => {
           let inFlight: Batch | undefined;
           for (const step of operations) {
             if (typeof step === "object") {
-              if (queue.append(eventOf(step.push)) !== undefined) accepted.push(step.push);
+              if (queue.append(eventOf(step.push)) !== undefined) {
+                accepted.push(step.push);
+              }
             } else if (step === "seal") {
               queue.seal();
             } else if (step === "take") {
@@ -220,7 +232,9 @@ describe("EventQueue", () => {
             expect(queue.rows).toBe(accepted.length - out.length);
             expect(queue.bytes).toBeLessThanOrEqual(Math.max(queueMaxBytes, minBytes));
           }
-          if (inFlight !== undefined) queue.putBack(inFlight);
+          if (inFlight !== undefined) {
+            queue.putBack(inFlight);
+          }
           out.push(...drain(queue));
           expect(out).toEqual(accepted);
         },

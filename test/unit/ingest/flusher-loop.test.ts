@@ -70,7 +70,9 @@ describe("The flush loop", () => {
   it("keeps the batch when what follows on its failure fails too", async () => {
     let isBroken = true;
     const random = () => {
-      if (isBroken) throw new Error("no entropy");
+      if (isBroken) {
+        throw new Error("no entropy");
+      }
       return 0.5;
     };
     const rig = FlusherRig.start({ sink: new FakeSink("transient"), random });

@@ -69,7 +69,9 @@ class World {
     if (step === "close") {
       this.#closed ??= watch(rig.flusher.close());
     } else if ("push" in step) {
-      for (let i = 0; i < step.push; i++) this.#push(step.durable);
+      for (let i = 0; i < step.push; i++) {
+        this.#push(step.durable);
+      }
     } else if ("advanceMs" in step) {
       await rig.advance(step.advanceMs);
     } else if ("spool" in step) {
@@ -121,7 +123,9 @@ class World {
     try {
       const batch = this.rig.push();
       const { id } = this.rig.accepted.at(-1) ?? { id: "" };
-      if (isDurable) this.#durable.push({ id, outcome: watch(durable(this.rig.flusher, batch)) });
+      if (isDurable) {
+        this.#durable.push({ id, outcome: watch(durable(this.rig.flusher, batch)) });
+      }
     } catch (error) {
       const isStopping = this.#closed !== undefined;
       expect(error).toBeInstanceOf(isStopping ? IntakeClosedError : QueueFullError);
@@ -129,7 +133,9 @@ class World {
   }
 
   #loseAnswer(write: FakeSink["last"]): Promise<never> {
-    for (const { id } of write.rows) this.#doubtful.add(id);
+    for (const { id } of write.rows) {
+      this.#doubtful.add(id);
+    }
     write.insert();
     return Promise.reject(sinkError("transient"));
   }
@@ -137,10 +143,16 @@ class World {
   /** Answers the last write; without effect when it was answered before. */
   #answerHeld(how: "succeeds" | "fails" | "succeeds, answer lost"): void {
     const { sink } = this.rig;
-    if (sink.inFlight === 0) return;
+    if (sink.inFlight === 0) {
+      return;
+    }
     if (how === "succeeds") {
       // One that was aborted may come too late: its rows went elsewhere by then.
-      if (sink.last.options.signal.aborted) for (const { id } of sink.last.rows) this.#doubtful.add(id);
+      if (sink.last.options.signal.aborted) {
+        for (const { id } of sink.last.rows) {
+          this.#doubtful.add(id);
+        }
+      }
       sink.last.succeed();
     } else if (how === "fails") {
       sink.last.fail(sinkError("transient"));
@@ -153,8 +165,12 @@ class World {
   #checkDurable(): void {
     const stable = new Set([...this.rig.sink.inserted, ...this.spool.stored].map(({ id }) => id));
     for (const { id, outcome } of this.#durable) {
-      if (outcome.state === "resolved") expect(stable).toContain(id);
-      if (outcome.state === "rejected") expect(outcome.error).toBeInstanceOf(BatchAbandonedError);
+      if (outcome.state === "resolved") {
+        expect(stable).toContain(id);
+      }
+      if (outcome.state === "rejected") {
+        expect(outcome.error).toBeInstanceOf(BatchAbandonedError);
+      }
     }
   }
 }
@@ -167,7 +183,9 @@ describe("Flusher, whatever happens in whatever order", () => {
         for (const each of plan.steps) {
           await world.take(each);
         }
-        if (plan.recovers) world.recover();
+        if (plan.recovers) {
+          world.recover();
+        }
         await world.stop();
         world.checkEnd();
         if (plan.recovers && !plan.steps.includes("close")) {

@@ -70,7 +70,9 @@ describe("a Flusher that callers share", () => {
         return false;
       }
     };
-    while (fits("noisy")) rows += 1;
+    while (fits("noisy")) {
+      rows += 1;
+    }
     expect(rows).toBeGreaterThan(ROWS);
     expect(fits()).toBe(true);
     rows -= 1;

@@ -106,7 +106,9 @@ class World {
     if (isDurable) {
       const { life } = this;
       life.flusher.awaitDurable(batch, (error) => {
-        if (error === undefined && !life.isKilled) this.durable.add(next.id);
+        if (error === undefined && !life.isKilled) {
+          this.durable.add(next.id);
+        }
       });
     }
   }

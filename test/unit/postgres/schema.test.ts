@@ -24,7 +24,9 @@ describe("Schema", () => {
     const failures = [outage];
     const schema = schemaOf(async () => {
       const failure = failures.pop();
-      if (failure !== undefined) throw failure;
+      if (failure !== undefined) {
+        throw failure;
+      }
     });
     await expect(schema.prepare(never)).rejects.toBe(outage);
     await schema.prepare(never);

@@ -57,9 +57,15 @@ class FakeIntake implements BatchIntake {
   }
 
   requireRoom(rows: number): void {
-    if (this.isClosed) throw new IntakeClosedError();
-    if (rows > this.roomAtMost) throw new TooManyEventsError(rows);
-    if (this.taken.length + rows > this.room) throw new this.Refusal(RETRY_AFTER_MS);
+    if (this.isClosed) {
+      throw new IntakeClosedError();
+    }
+    if (rows > this.roomAtMost) {
+      throw new TooManyEventsError(rows);
+    }
+    if (this.taken.length + rows > this.room) {
+      throw new this.Refusal(RETRY_AFTER_MS);
+    }
   }
 
   awaitDurable(batch: Batch, waiter: BatchWaiter): void {
@@ -104,7 +110,9 @@ class Rig {
   /** The answer to a call that must not wait. */
   answer(request: Request): PushBatchResponse {
     const answer = this.call(request);
-    if (answer instanceof Promise) throw new Error("the handler waits");
+    if (answer instanceof Promise) {
+      throw new Error("the handler waits");
+    }
     return create(PushBatchResponseSchema, answer);
   }
 
@@ -113,7 +121,9 @@ class Rig {
     try {
       void this.call(request);
     } catch (error) {
-      if (error instanceof ConnectError) return error;
+      if (error instanceof ConnectError) {
+        return error;
+      }
       throw error;
     }
     throw new Error("the call did not fail");

@@ -85,7 +85,9 @@ const anyRecord = (depth: number): fc.Arbitrary<(writer: BinaryWriter) => void> 
     .tuple(fc.array(anyRecord(depth - 1), { maxLength: 6 }), fc.integer({ min: -2, max: 2 }))
     .map(([records, off]) => (writer: BinaryWriter) => {
       const inner = new BinaryWriter();
-      for (const write of records) write(inner);
+      for (const write of records) {
+        write(inner);
+      }
       const content = inner.finish();
       // Mostly the right length, sometimes one that cuts the event off, or reaches into the next.
       const length = Math.max(0, content.length + (Math.abs(off) === 2 ? off : 0));
@@ -96,7 +98,9 @@ const anyRecord = (depth: number): fc.Arbitrary<(writer: BinaryWriter) => void> 
 
 const anyRecords = fc.array(anyRecord(1), { maxLength: 6 }).map((records) => {
   const writer = new BinaryWriter();
-  for (const write of records) write(writer);
+  for (const write of records) {
+    write(writer);
+  }
   return writer.finish();
 });
 
@@ -217,7 +221,9 @@ describe("decodePush", () => {
   it("never differs from protobuf-es: other texts, any order, odd wire types, a byte changed or the end cut off", () => {
     const flatRecords = fc.array(anyRecord(0), { maxLength: 6 }).map((records) => {
       const writer = new BinaryWriter();
-      for (const write of records) write(writer);
+      for (const write of records) {
+        write(writer);
+      }
       return writer.finish();
     });
     const mangled = fc
