@@ -3,8 +3,8 @@
  * their ratio. What was made is looked at: each id must be above the one before.
  */
 import { v7 } from "uuid";
-import { EventIds } from "../src/ingest/event-id.js";
-import { ID_BYTES } from "../src/uuid.js";
+import { EventIds } from "../src/event/event-id.js";
+import { ID_BYTES } from "../src/event/uuid.js";
 import { describeMachine } from "./support/report.js";
 import { median } from "./support/statistics.js";
 

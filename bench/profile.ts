@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pino } from "pino";
-import { migrationsDirectory } from "../src/package-info.js";
+import { migrationsDirectory } from "../src/util/package-info.js";
 import { verifyRows } from "./support/bulk-rows.js";
 import { readSelfTimes, sumByOrigin } from "./support/cpu-profile.js";
 import { openBenchDatabase } from "./support/database.js";

@@ -7,7 +7,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pino } from "pino";
-import { migrationsDirectory } from "../src/package-info.js";
+import { migrationsDirectory } from "../src/util/package-info.js";
 import { FIGURES, MEASUREMENTS } from "./line-up.js";
 import { openBenchDatabase } from "./support/database.js";
 import { judge, type Series } from "./support/figures.js";

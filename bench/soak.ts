@@ -7,8 +7,8 @@ import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { createHistogram } from "node:perf_hooks";
 import { pino } from "pino";
+import { Service } from "../src/app/service.js";
 import { loadConfig } from "../src/config.js";
-import { Service } from "../src/service.js";
 import { openBenchDatabase } from "./support/database.js";
 
 const MINUTES = Number(process.env.SOAK_MINUTES ?? 60);

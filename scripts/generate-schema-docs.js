@@ -5,8 +5,8 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { Client } from "pg";
 import { pino } from "pino";
-import { migrationsDirectory } from "../dist/src/package-info.js";
 import { migrate } from "../dist/src/postgres/migrate.js";
+import { migrationsDirectory } from "../dist/src/util/package-info.js";
 import { createThrowawayPostgres } from "../test/support/throwaway-postgres.js";
 
 const FOLDER = new URL("../docs/schema/", import.meta.url);

@@ -1,12 +1,12 @@
 /** The command line: finds the command, reads the settings, and words what goes wrong; it does no work itself. */
 import { parseArgs } from "node:util";
 import type { Command, CommandLine, CommandOption } from "./commands/command.js";
+import { defaultDataDir } from "./commands/data-dir.js";
 import { EXIT_USAGE } from "./commands/exit-status.js";
+import { UsageError } from "./commands/usage-error.js";
 import { ConfigError, loadConfig, settingDocs } from "./config.js";
-import { defaultDataDir } from "./data-dir.js";
-import { messageOf } from "./error-message.js";
-import { version } from "./package-info.js";
-import { UsageError } from "./usage-error.js";
+import { messageOf } from "./util/error-message.js";
+import { version } from "./util/package-info.js";
 
 /** By name; a name may have two words. Each is loaded when it is called: `status` need not wait for a server's code. */
 const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map(

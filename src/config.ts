@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
+import { spoolMinBytes } from "./buffer/spool/spool.js";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
 import { DEFAULT_BODY_LIMITS } from "./rpc/body-limits.js";
@@ -9,7 +10,6 @@ import { DEFAULT_MAX_STOCK_CALLS } from "./rpc/call-slots.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
 import { isOrigin } from "./server/origin.js";
 import { isProxyRange } from "./server/trusted-proxies.js";
-import { spoolMinBytes } from "./sink/spool.js";
 
 /** One setting, as `--help` and the documentation show it. */
 export interface SettingDoc {

@@ -8,7 +8,7 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import { migrationsDirectory } from "../../src/package-info.js";
+import { migrationsDirectory } from "../../src/util/package-info.js";
 import { runUntilSignal } from "../support/contender-program.js";
 
 const includeDirs = [join(dirname(migrationsDirectory), "proto")];

@@ -3,9 +3,9 @@ import { createServer } from "node:http";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import pg from "pg";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
-import { EventIds } from "../../src/ingest/event-id.js";
-import { uuidv7TimeMs } from "../../src/postgres/incoming-codec.js";
-import { formatUuid, ID_BYTES } from "../../src/uuid.js";
+import { EventIds } from "../../src/event/event-id.js";
+import { uuidv7TimeMs } from "../../src/event/tuple-codec.js";
+import { formatUuid, ID_BYTES } from "../../src/event/uuid.js";
 import { serve } from "../support/contender-program.js";
 
 const POOL_CONNECTIONS = 10;

@@ -1,8 +1,8 @@
 /** The service without PostgreSQL: events are queued and flushed as ever, but each batch counts as written at once. */
 import { asValue } from "awilix";
 import { pino } from "pino";
+import { createServiceContainer } from "../../src/app/container.js";
 import { loadConfig } from "../../src/config.js";
-import { createServiceContainer } from "../../src/container.js";
 import type { PostgresSink } from "../../src/sink/postgres-sink.js";
 import type { Sink } from "../../src/sink/sink.js";
 import { runUntilSignal } from "../support/contender-program.js";

@@ -2,11 +2,11 @@
 import { createWriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
 import type { Pool } from "pg";
-import { systemClock } from "../../src/clock.js";
+import { EventIds } from "../../src/event/event-id.js";
+import { encodeInet } from "../../src/event/inet.js";
+import { COPY_HEADER, COPY_TRAILER, TUPLE_MAX_BYTES, writeTuple } from "../../src/event/tuple-codec.js";
 import type { AdmittedEvent } from "../../src/ingest/batch.js";
-import { EventIds } from "../../src/ingest/event-id.js";
-import { COPY_HEADER, COPY_TRAILER, TUPLE_MAX_BYTES, writeTuple } from "../../src/postgres/incoming-codec.js";
-import { encodeInet } from "../../src/postgres/inet.js";
+import { systemClock } from "../../src/util/clock.js";
 import { runPsql } from "./database.js";
 
 const BLOCK_ROWS = 10_000;

@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Pool } from "pg";
 import type { Logger } from "pino";
-import { migrationsDirectory } from "../../src/package-info.js";
 import { EmbeddedPostgres } from "../../src/postgres/embedded.js";
 import { migrate } from "../../src/postgres/migrate.js";
 import { createPartitions } from "../../src/postgres/partitions.js";
 import { closePool, createPool } from "../../src/postgres/pool.js";
+import { migrationsDirectory } from "../../src/util/package-info.js";
 
 /** A migrated database. */
 export interface BenchDatabase {

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Pool } from "pg";
-import { TUPLE_MAX_BYTES } from "../../src/postgres/incoming-codec.js";
+import { TUPLE_MAX_BYTES } from "../../src/event/tuple-codec.js";
 import { emptyTable, verifyRows } from "./bulk-rows.js";
 import { LOADS, makeCalls } from "./load.js";
 import { during, type Measurement, rowsWritten, verifyBooks } from "./measurement.js";

@@ -2,7 +2,7 @@
 import { Agent, request } from "node:http";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AckMode, PushBatchRequestSchema } from "../../gen/stats/v1/stats_pb.js";
-import { formatUuid } from "../../src/uuid.js";
+import { formatUuid } from "../../src/event/uuid.js";
 import { bulkEvents } from "./bulk-rows.js";
 
 /** Events of one call: as many as the service takes. */

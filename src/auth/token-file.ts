@@ -2,8 +2,8 @@
 import { type FileHandle, open, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { z } from "zod";
-import { codeOf, messageOf } from "../error-message.js";
 import { PROPERTY_PATTERN } from "../ingest/admission.js";
+import { codeOf, messageOf } from "../util/error-message.js";
 import { TOKEN_HASH_PATTERN, TOKEN_ID_PATTERN } from "./token.js";
 
 const NAME_MAX_CHARACTERS = 64;

@@ -1,8 +1,8 @@
 /** The tokens in force: tells who a call is from; it never writes the file that they come from. */
 import { timingSafeEqual } from "node:crypto";
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
+import type { Clock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
 import type { Caller } from "./caller.js";
 import { hashSecret, parseAuthorization } from "./token.js";
 import { readTokenFile, type TokenEntry } from "./token-file.js";

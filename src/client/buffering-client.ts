@@ -2,9 +2,10 @@
  * Takes events at once and keeps each until the service has acknowledged or rejected it; it keeps the books, and never
  * sends by itself (batch-sender.ts does).
  */
-import { backgroundClock, type Clock, systemClock } from "../clock.js";
-import { EventIds } from "../ingest/event-id.js";
-import { formatUuid, ID_BYTES } from "../uuid.js";
+
+import { EventIds } from "../event/event-id.js";
+import { formatUuid, ID_BYTES } from "../event/uuid.js";
+import { backgroundClock, type Clock, systemClock } from "../util/clock.js";
 import { type BatchPusher, BatchSender } from "./batch-sender.js";
 import { EVENT_MAX_BYTES, eventBytes, eventViolations, type StatsEvent } from "./event.js";
 import { type EventBatch, EventBuffer } from "./event-buffer.js";

@@ -6,9 +6,9 @@ import {
   listDeadLetters,
   replayDeadLetters,
 } from "../sink/dead-letter-replay.js";
-import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine, CommandOption } from "./command.js";
 import { print } from "./print.js";
+import { UsageError } from "./usage-error.js";
 import { withPool } from "./with-pool.js";
 
 const DEFAULT_LIMIT = 50;

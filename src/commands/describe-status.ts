@@ -1,7 +1,7 @@
 /** Words a status for a terminal; it judges nothing. */
 import { COUNT_MAX } from "../postgres/table-state.js";
 import type { Probe } from "../server/health.js";
-import type { RoomStatus, ServiceStatus } from "../status/service-status.js";
+import type { RoomStatus, ServiceStatus } from "../telemetry/service-status.js";
 import { formatBytes, formatCount } from "./print.js";
 
 /** One line for each part, the verdicts first. `nowMs` is Unix time in milliseconds. */

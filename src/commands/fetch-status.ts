@@ -2,7 +2,7 @@
 import { get as getHttp } from "node:http";
 import { get as getHttps } from "node:https";
 import { text } from "node:stream/consumers";
-import type { ServiceStatus } from "../status/service-status.js";
+import type { ServiceStatus } from "../telemetry/service-status.js";
 
 /** The service itself takes two seconds when its database does not answer. */
 const TIMEOUT_MS = 10_000;

@@ -1,12 +1,13 @@
 /** The command `migrate`: brings a database to this version's schema and makes its partitions, then ends. */
-import { systemClock } from "../clock.js";
+
 import type { Config } from "../config.js";
-import { messageOf } from "../error-message.js";
-import { migrationsDirectory } from "../package-info.js";
 import { migrate } from "../postgres/migrate.js";
 import { PartitionKeeper } from "../postgres/partition-keeper.js";
 import { closePool, createPool } from "../postgres/pool.js";
 import { createLogger } from "../telemetry/logger.js";
+import { systemClock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
+import { migrationsDirectory } from "../util/package-info.js";
 import type { Command } from "./command.js";
 import { EXIT_USAGE } from "./exit-status.js";
 

@@ -2,15 +2,15 @@
 import { fstatSync } from "node:fs";
 import { createBufferingClient } from "../client/buffering-client.js";
 import type { StatsEvent } from "../client/event.js";
-import { backgroundClock, systemClock } from "../clock.js";
 import type { Config } from "../config.js";
-import { codeOf, messageOf } from "../error-message.js";
-import { UsageError } from "../usage-error.js";
+import { backgroundClock, systemClock } from "../util/clock.js";
+import { codeOf, messageOf } from "../util/error-message.js";
 import type { Command, CommandLine } from "./command.js";
 import { type EventLine, readEventLines } from "./push/event-lines.js";
 import { PushProgress } from "./push/push-progress.js";
 import { exitStatus, reportPush } from "./push/push-report.js";
 import { PushRun } from "./push/push-run.js";
+import { UsageError } from "./usage-error.js";
 
 const DEFAULT_URL = "http://127.0.0.1:3000";
 const DEFAULT_PATIENCE_S = 30;

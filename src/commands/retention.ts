@@ -1,5 +1,5 @@
 /** The command `retention`: what RETENTION_DAYS removes from the database, before it does or right now. */
-import { systemClock } from "../clock.js";
+
 import type { Config } from "../config.js";
 import { withConnection } from "../postgres/pool.js";
 import {
@@ -11,6 +11,7 @@ import {
   type Removal,
   removeExpired,
 } from "../postgres/retention.js";
+import { systemClock } from "../util/clock.js";
 import type { Command, CommandLine } from "./command.js";
 import { formatBytes, formatCount, print } from "./print.js";
 import { withPool } from "./with-pool.js";

@@ -1,11 +1,11 @@
 /** The command `serve`: runs the service, in one process or several, until a signal tells it to stop. */
 import cluster from "node:cluster";
 import type { Logger } from "pino";
+import { endProcess, ProcessLife, runToEnd } from "../app/process-life.js";
+import type { Runnable } from "../app/runnable.js";
 import type { Config } from "../config.js";
-import { version } from "../package-info.js";
-import { endProcess, ProcessLife, runToEnd } from "../process-life.js";
-import type { Runnable } from "../runnable.js";
 import { createLogger } from "../telemetry/logger.js";
+import { version } from "../util/package-info.js";
 import type { Command } from "./command.js";
 
 /**
@@ -26,7 +26,7 @@ export const serveCommand: Command = { run: serve, description: "run the service
  */
 async function serve(config: Config): Promise<number> {
   if (cluster.worker !== undefined) {
-    const { runWorker } = await import("../cluster/worker.js");
+    const { runWorker } = await import("../app/cluster/worker.js");
     return runWorker(config, cluster.worker);
   }
   const logger = createLogger(config.logLevel);
@@ -47,7 +47,7 @@ async function serve(config: Config): Promise<number> {
 }
 
 async function createService(config: Config, logger: Logger): Promise<Runnable> {
-  const { Service } = await import("../service.js");
+  const { Service } = await import("../app/service.js");
   const service = new Service({ config, logger });
   process.on("SIGHUP", () => void service.reload());
   return service;
@@ -55,8 +55,8 @@ async function createService(config: Config, logger: Logger): Promise<Runnable> 
 
 async function createPrimary(config: Config, logger: Logger): Promise<Runnable> {
   const [{ Primary }, { clusterFork }] = await Promise.all([
-    import("../cluster/primary.js"),
-    import("../cluster/fork.js"),
+    import("../app/cluster/primary.js"),
+    import("../app/cluster/fork.js"),
   ]);
   const primary = new Primary({ config, logger, fork: clusterFork(logger) });
   process.on("SIGHUP", () => primary.signalWorkers("SIGHUP"));

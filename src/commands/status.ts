@@ -1,14 +1,15 @@
 /** The command `status`: asks a running service how it is, over its admin port. */
-import { systemClock } from "../clock.js";
+
 import type { Config } from "../config.js";
-import { messageOf } from "../error-message.js";
-import type { ServiceStatus } from "../status/service-status.js";
-import { UsageError } from "../usage-error.js";
+import type { ServiceStatus } from "../telemetry/service-status.js";
+import { systemClock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
 import type { Command, CommandLine } from "./command.js";
 import { describeStatus } from "./describe-status.js";
 import { EXIT_UNREACHABLE, EXIT_USAGE } from "./exit-status.js";
 import { fetchStatus } from "./fetch-status.js";
 import { complain, print } from "./print.js";
+import { UsageError } from "./usage-error.js";
 
 /** Addresses that stand for all of the machine's, and one that can be connected to. */
 const LOOPBACK: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };

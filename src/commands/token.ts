@@ -8,9 +8,9 @@ import {
   tokenEntryFault,
 } from "../auth/token-file.js";
 import type { Config } from "../config.js";
-import { UsageError } from "../usage-error.js";
 import type { Command, CommandLine, CommandOption } from "./command.js";
 import { complain, print } from "./print.js";
+import { UsageError } from "./usage-error.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const DAYS_PATTERN = /^(\d{1,5})d$/;

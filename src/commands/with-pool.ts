@@ -2,9 +2,9 @@
 import type { Pool } from "pg";
 import { pino } from "pino";
 import type { Config } from "../config.js";
-import { messageOf } from "../error-message.js";
 import { embeddedUrl } from "../postgres/embedded.js";
 import { closePool, createPool } from "../postgres/pool.js";
+import { messageOf } from "../util/error-message.js";
 import { complain } from "./print.js";
 
 /**

@@ -2,12 +2,13 @@
  * Admission: judges an event, and decides all of it that is not the caller's to decide (id, time); it never
  * queues.
  */
-import type { Clock } from "../clock.js";
-import { PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../postgres/incoming-codec.js";
-import { truncateInet } from "../postgres/inet.js";
-import { ID_BYTES } from "../uuid.js";
+
+import { type EventIds, parseEventId } from "../event/event-id.js";
+import { truncateInet } from "../event/inet.js";
+import { PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../event/tuple-codec.js";
+import { ID_BYTES } from "../event/uuid.js";
+import type { Clock } from "../util/clock.js";
 import type { AdmittedEvent } from "./batch.js";
-import { type EventIds, parseEventId } from "./event-id.js";
 
 /** An event as a caller sends it. */
 export interface EventInput {

@@ -1,5 +1,5 @@
 /** One batch of encoded events: grows while open, then is fixed; it never decides when it is sealed. */
-import { TUPLE_MAX_BYTES, writeTuple } from "../postgres/incoming-codec.js";
+import { TUPLE_MAX_BYTES, writeTuple } from "../event/tuple-codec.js";
 import type { EncodedBatch } from "../sink/sink.js";
 
 /** An event that passed admission; all of its bytes are decided. */

@@ -3,10 +3,10 @@
  * time beside that, while the sink cannot take them; it never seals a batch by age, and never loses one.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
-import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "./backoff.js";
+import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
+import type { Clock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
 import { type Batch, joinBatches } from "./batch.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";

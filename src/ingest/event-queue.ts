@@ -2,9 +2,10 @@
  * The events that wait in memory: an open batch and the sealed ones behind it, bounded in bytes; it never
  * starts a flush.
  */
-import { type Clock, systemClock } from "../clock.js";
-import { FairShare, mayTakeMore } from "../fair-share.js";
-import { TUPLE_MAX_BYTES } from "../postgres/incoming-codec.js";
+
+import { TUPLE_MAX_BYTES } from "../event/tuple-codec.js";
+import { type Clock, systemClock } from "../util/clock.js";
+import { FairShare, mayTakeMore } from "../util/fair-share.js";
 import { type AdmittedEvent, Batch } from "./batch.js";
 
 /** Large enough that a COPY message costs little, small enough that a lone event does not hold much. */

@@ -3,8 +3,8 @@
  * within ten seconds in one line; it never tells of a failure.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
 import type { WriteOutcome } from "../sink/sink.js";
+import type { Clock } from "../util/clock.js";
 
 /** Least time between two lines of a kind at info. */
 const LINE_EVERY_MS = 10_000;

@@ -3,15 +3,15 @@
  * it never judges an event and never speaks to PostgreSQL itself.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
 import type { SinkError } from "../sink/sink.js";
-import { type BackoffOptions, backoffMs } from "./backoff.js";
+import { type BackoffOptions, backoffMs } from "../util/backoff.js";
+import type { Clock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
+import { Waker } from "../util/waker.js";
 import type { AdmittedEvent, Batch, BatchWaiter } from "./batch.js";
 import { Delivery, type DeliveryDeps } from "./delivery.js";
 import type { EventQueue } from "./event-queue.js";
 import type { Ledger } from "./ledger.js";
-import { Waker } from "./waker.js";
 
 export interface FlusherOptions {
   /** How long an event waits for others before its batch is flushed, in milliseconds. */

@@ -3,7 +3,7 @@
  * service's health from start to close(); it never refuses an event, the queue does.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
+import type { Clock } from "../util/clock.js";
 
 /** A bounded place for events. */
 export interface Bounded {

@@ -3,13 +3,13 @@
  * puts anything into the spool, and takes nothing out before the sink has it.
  */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
 import { type EncodedBatch, type Sink, SinkError } from "../sink/sink.js";
-import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "./backoff.js";
+import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
+import type { Clock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
+import { Waker } from "../util/waker.js";
 import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
-import { Waker } from "./waker.js";
 
 /** A batch in the spool, before it is read. */
 export interface SpooledBatch {

@@ -1,7 +1,7 @@
 /** The two statements that write to `incoming`; they never retry and never classify a fault. */
 import type { PoolClient } from "pg";
+import { COPY_HEADER, COPY_TRAILER, columnArrays, INCOMING_COLUMNS } from "../event/tuple-codec.js";
 import { CopyIn } from "./copy-in.js";
-import { COPY_HEADER, COPY_TRAILER, columnArrays, INCOMING_COLUMNS } from "./incoming-codec.js";
 
 const COLUMNS = INCOMING_COLUMNS.join(", ");
 const COPY = `COPY incoming (${COLUMNS}) FROM STDIN (FORMAT binary)`;

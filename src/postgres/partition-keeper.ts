@@ -1,8 +1,8 @@
 /** The background job that keeps day partitions ahead of time; it never writes events. */
 import type { Pool } from "pg";
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
+import type { Clock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
 import { createPartitions } from "./partitions.js";
 
 /** Events may be a week old when they come, and a week is long enough to repair what stops this job. */

@@ -1,8 +1,8 @@
 /** The background job that removes days older than RETENTION_DAYS; it exists only where that is set. */
 import type { Pool } from "pg";
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
+import type { Clock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
 import { withConnection } from "./pool.js";
 import { earlierClock, firstKeptDay, removeExpired } from "./retention.js";
 

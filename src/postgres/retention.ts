@@ -3,7 +3,7 @@
  * long rows are kept.
  */
 import type { Pool, PoolClient } from "pg";
-import { messageOf } from "../error-message.js";
+import { messageOf } from "../util/error-message.js";
 import {
   DAY_MS,
   dayPartition,

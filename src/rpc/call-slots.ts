@@ -1,5 +1,5 @@
 /** Bounds the calls of a kind that are open at a time, and shares them fairly; it knows nothing of a call itself. */
-import { FairShare } from "../fair-share.js";
+import { FairShare } from "../util/fair-share.js";
 
 /** A call on the stock lane takes some 50 KB until it is over (Node 20, connect 2.1), and may last for ever. */
 export const DEFAULT_MAX_STOCK_CALLS = 4096;

@@ -7,7 +7,7 @@ import {
   headerTimeout as grpcTimeoutHeader,
   parseTimeout as parseGrpc,
 } from "@connectrpc/connect/protocol-grpc";
-import { TIMER_MAX_MS } from "../clock.js";
+import { TIMER_MAX_MS } from "../util/clock.js";
 
 /** Milliseconds; undefined: no limit; "malformed": the protocol has an error for it. */
 export type CallTimeout = number | undefined | "malformed";

@@ -3,11 +3,11 @@ import type { ConnectRouter } from "@connectrpc/connect";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
+import { decodePushJson } from "./fast-lane/push-json-decoder.js";
+import { decodePush, decodePushBatch } from "./fast-lane/push-proto-decoder.js";
 import { type HealthSource, healthRoutes } from "./health-service.js";
 import { createPushHandler, type PushHandlerDeps } from "./push.js";
 import { createPushBatchHandler, type PushBatchHandlerDeps } from "./push-batch.js";
-import { decodePushJson } from "./push-json-decoder.js";
-import { decodePush, decodePushBatch } from "./push-proto-decoder.js";
 import { reflectionRoutes } from "./reflection-service.js";
 import {
   intercept,

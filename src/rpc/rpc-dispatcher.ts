@@ -4,9 +4,9 @@ import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@co
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
-import { type Clock, systemClock } from "../clock.js";
 import { type CallerAddress, connectionAddress, connectionOf } from "../server/peer.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
+import { type Clock, systemClock } from "../util/clock.js";
 import type { RefusesByHeader } from "./authentication.js";
 import { BodyLimits } from "./body-limits.js";
 import { CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./call-slots.js";

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import { type Clock, systemClock } from "../clock.js";
+import { type Clock, systemClock } from "../util/clock.js";
 import type { Probe } from "./health.js";
 import { type BoundAddress, listen } from "./listen.js";
 

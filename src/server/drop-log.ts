@@ -1,6 +1,6 @@
 /** Tells the log of connections that were dropped, which come by the thousand, once in a while; it drops none. */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
+import type { Clock } from "../util/clock.js";
 
 /** The log is told at most this often, in milliseconds. */
 const INTERVAL_MS = 60_000;

@@ -4,7 +4,7 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { Clock } from "../clock.js";
+import type { Clock } from "../util/clock.js";
 
 /** What {@link Http1Connections} needs. */
 export interface Http1ConnectionsDeps {

@@ -4,8 +4,8 @@
  */
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import type { Clock } from "../clock.js";
-import { mayTakeMore } from "../fair-share.js";
+import type { Clock } from "../util/clock.js";
+import { mayTakeMore } from "../util/fair-share.js";
 import type { RpcServerLimits } from "./limits.js";
 import { OpenStreams } from "./open-streams.js";
 

@@ -5,7 +5,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Http2Session } from "node:http2";
 import type { Socket } from "node:net";
-import { encodeInet } from "../postgres/inet.js";
+import { encodeInet } from "../event/inet.js";
 import type { NodeServerRequest } from "./rpc-handler.js";
 
 /** The peer of a connection that was gone before its address was read: no bytes. Stored as NULL. */

@@ -13,7 +13,7 @@ import {
 } from "node:http2";
 import { Server as NetServer, type Socket } from "node:net";
 import type { Logger } from "pino";
-import { type Clock, systemClock } from "../clock.js";
+import { type Clock, systemClock } from "../util/clock.js";
 import { DropLog } from "./drop-log.js";
 import { guardHandler } from "./guard-handler.js";
 import { Http1Connections } from "./http1-connections.js";

@@ -3,8 +3,8 @@ import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
-import { messageOf } from "../error-message.js";
+import type { Clock } from "../util/clock.js";
+import { messageOf } from "../util/error-message.js";
 
 /** What Node's TLS takes, PEM each. */
 export interface TlsCredentials {

@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
 import { parse as parseForwarded } from "forwarded-parse";
 import proxyAddr from "proxy-addr";
-import { decodeInet, encodeInet } from "../postgres/inet.js";
+import { decodeInet, encodeInet } from "../event/inet.js";
 import { type CallerAddress, type Connection, connectionAddress } from "./peer.js";
 
 const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"];

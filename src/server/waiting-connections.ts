@@ -1,6 +1,6 @@
 /** Connections that have not shown yet what they want: bounds how long they may take; it never reads from one. */
 import type { Socket } from "node:net";
-import type { Clock } from "../clock.js";
+import type { Clock } from "../util/clock.js";
 
 export interface WaitingConnectionsDeps {
   readonly clock: Clock;

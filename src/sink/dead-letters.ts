@@ -1,6 +1,6 @@
 /** The rows that `incoming` refuses, kept in `incoming_dead`; it never decides that a row is dead. */
 import type { PoolClient } from "pg";
-import { columnArrays, INCOMING_COLUMNS } from "../postgres/incoming-codec.js";
+import { columnArrays, INCOMING_COLUMNS } from "../event/tuple-codec.js";
 import { classifyFault } from "../postgres/sqlstate.js";
 
 /** A row that PostgreSQL refused, and what it said. */

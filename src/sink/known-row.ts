@@ -1,6 +1,6 @@
 /** Asks PostgreSQL whether it still takes a row such as `incoming` has already; it leaves nothing behind. */
 import type { PoolClient } from "pg";
-import { INCOMING_COLUMNS } from "../postgres/incoming-codec.js";
+import { INCOMING_COLUMNS } from "../event/tuple-codec.js";
 import { classifyFault, EXCLUSION_VIOLATION, sqlstateOf } from "../postgres/sqlstate.js";
 
 const [ID, ...OTHERS] = INCOMING_COLUMNS;

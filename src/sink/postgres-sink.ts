@@ -4,11 +4,11 @@
  */
 import type { Pool, PoolClient } from "pg";
 import type { Logger } from "pino";
-import { messageOf } from "../error-message.js";
-import { tupleOffsets } from "../postgres/incoming-codec.js";
+import { tupleOffsets } from "../event/tuple-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, type FaultClass, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
+import { messageOf } from "../util/error-message.js";
 import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
 import { refusalOfKnownRow } from "./known-row.js";
 import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";

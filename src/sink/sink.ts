@@ -1,6 +1,7 @@
 /** What the Flusher needs of the place where batches end: an interface and its errors, no behaviour. */
-import { messageOf } from "../error-message.js";
+
 import type { FaultClass } from "../postgres/sqlstate.js";
+import { messageOf } from "../util/error-message.js";
 
 /** Events as they wait, travel and rest: binary-COPY tuples, whole tuples in each chunk. */
 export interface EncodedBatch {

@@ -3,8 +3,8 @@
  * prom-client makes a key of the labels' values with each observation, which costs more than all else that is measured.
  */
 import type { Metric } from "prom-client";
-import type { Clock } from "../clock.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
+import type { Clock } from "../util/clock.js";
 import { type CallCode, callCodeName, onCallEnd } from "./call-end.js";
 import type { MetricDefinition } from "./metric-definitions.js";
 

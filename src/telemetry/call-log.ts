@@ -1,7 +1,7 @@
 /** The log's line for each call, at level debug: what was called and how it ended, never what was in it. */
 import type { Logger } from "pino";
-import type { Clock } from "../clock.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
+import type { Clock } from "../util/clock.js";
 import { callCodeName, onCallEnd } from "./call-end.js";
 
 export interface CallLogDeps {

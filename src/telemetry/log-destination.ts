@@ -1,6 +1,6 @@
 /** Where the log's lines go: each is written before the call returns, or lost; it never throws. */
 import { writeSync } from "node:fs";
-import { codeOf, messageOf } from "../error-message.js";
+import { codeOf, messageOf } from "../util/error-message.js";
 
 const STDOUT_FD = 1;
 const STDERR_FD = 2;

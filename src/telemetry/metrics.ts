@@ -3,13 +3,13 @@
  * nothing; it never changes a part.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { Clock } from "../clock.js";
 import type { FlushObserver } from "../ingest/flush-observer.js";
 import type { Ledger } from "../ingest/ledger.js";
-import { version } from "../package-info.js";
 import type { FaultClass } from "../postgres/sqlstate.js";
 import type { UnhandledReason } from "../rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
+import type { Clock } from "../util/clock.js";
+import { version } from "../util/package-info.js";
 import { CallDurations } from "./call-durations.js";
 import { METRICS, type MetricDefinition } from "./metric-definitions.js";
 

@@ -17,12 +17,12 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
-import { messageOf } from "../error-message.js";
 import type { Batch } from "../ingest/batch.js";
-import { version } from "../package-info.js";
 import type { BatchIntake } from "../rpc/push-batch.js";
 import type { CallContext, UnaryInterceptor } from "../rpc/unary-method.js";
 import type { EncodedBatch, Sink, WriteOptions, WriteOutcome } from "../sink/sink.js";
+import { messageOf } from "../util/error-message.js";
+import { version } from "../util/package-info.js";
 import { CALL_OK, type CallCode, callCodeOf } from "./call-end.js";
 
 /** Links of one flush: a batch may have the events of 10,000 calls. */

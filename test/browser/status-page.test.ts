@@ -1,6 +1,6 @@
 import { AdminServer, jsonAnswer } from "../../src/server/admin-server.js";
 import { Health } from "../../src/server/health.js";
-import { statusPageRoutes } from "../../src/status/status-page.js";
+import { statusPageRoutes } from "../../src/telemetry/status-page.js";
 import { createTestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { push } from "../support/pushes.js";

@@ -1,7 +1,8 @@
 /** Reads what the service wrote: tuples back into rows; what the service would not write it does not have to tell. */
-import { tupleOffsets } from "../../src/postgres/incoming-codec.js";
-import { decodeInet } from "../../src/postgres/inet.js";
-import { formatUuid } from "../../src/uuid.js";
+
+import { decodeInet } from "../../src/event/inet.js";
+import { tupleOffsets } from "../../src/event/tuple-codec.js";
+import { formatUuid } from "../../src/event/uuid.js";
 
 const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1);
 

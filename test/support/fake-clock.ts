@@ -1,5 +1,5 @@
 /** A clock that stands still until a test moves it; it never looks at the machine's. */
-import { type Clock, TIMER_MAX_MS } from "../../src/clock.js";
+import { type Clock, TIMER_MAX_MS } from "../../src/util/clock.js";
 
 interface Timer {
   /** On the scale of `elapsed()`, in milliseconds. */

@@ -1,7 +1,7 @@
 /** Producers for tests: push events over plain HTTP and keep a record of what was acknowledged. */
 import { Agent, request } from "node:http";
-import { EventIds } from "../../src/ingest/event-id.js";
-import { formatUuid } from "../../src/uuid.js";
+import { EventIds } from "../../src/event/event-id.js";
+import { formatUuid } from "../../src/event/uuid.js";
 
 const ids = new EventIds({ now: Date.now });
 

@@ -2,8 +2,8 @@
 import { randomBytes } from "node:crypto";
 import type { Pool, PoolClient } from "pg";
 import { pino } from "pino";
-import { migrationsDirectory } from "../../src/package-info.js";
 import { migrate } from "../../src/postgres/migrate.js";
+import { migrationsDirectory } from "../../src/util/package-info.js";
 import { createTestDatabase, type TestDatabase } from "./database.js";
 
 /** A new database, migrated; all events go to the default partition. */

@@ -1,5 +1,5 @@
 /** Statuses for tests, of a service that does well unless told otherwise. */
-import type { ServiceStatus } from "../../src/status/service-status.js";
+import type { ServiceStatus } from "../../src/telemetry/service-status.js";
 
 const GOOD = { ok: true } as const;
 

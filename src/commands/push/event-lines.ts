@@ -2,7 +2,7 @@
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { EventSchema } from "../../../gen/stats/v1/stats_pb.js";
 import type { StatsEvent } from "../../client/event.js";
-import { messageOf } from "../../error-message.js";
+import { messageOf } from "../../util/error-message.js";
 
 /** One line that is not blank: an event, or why it is none. */
 export type EventLine = { readonly number: number } & (

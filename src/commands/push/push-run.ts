@@ -2,7 +2,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { BufferingClient } from "../../client/buffering-client.js";
 import type { BufferingOptions, Failure, Rejection } from "../../client/options.js";
-import { type Clock, TIMER_MAX_MS } from "../../clock.js";
+import { type Clock, TIMER_MAX_MS } from "../../util/clock.js";
 import type { EventLine } from "./event-lines.js";
 import { LineLedger } from "./line-ledger.js";
 

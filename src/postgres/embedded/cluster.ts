@@ -16,8 +16,8 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { codeOf } from "../../error-message.js";
-import { DirectoryLock, DirectoryLockedError } from "../../files/directory-lock.js";
+import { DirectoryLock, DirectoryLockedError } from "../../util/directory-lock.js";
+import { codeOf } from "../../util/error-message.js";
 import type { Binaries } from "./binaries.js";
 import { EmbeddedPostgresError, reasonOf } from "./error.js";
 import { canReach, type ServerUser, serverUserOf } from "./server-user.js";

@@ -1,5 +1,5 @@
 /** Owns the one error that the embedded PostgreSQL reports; its message is a line that names the setting to change. */
-import { messageOf } from "../../error-message.js";
+import { messageOf } from "../../util/error-message.js";
 
 export class EmbeddedPostgresError extends Error {
   override readonly name = "EmbeddedPostgresError";

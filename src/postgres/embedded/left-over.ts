@@ -4,7 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { codeOf } from "../../error-message.js";
+import { codeOf } from "../../util/error-message.js";
 import type { Binaries } from "./binaries.js";
 import { EmbeddedPostgresError } from "./error.js";
 import { stopServer } from "./server-process.js";

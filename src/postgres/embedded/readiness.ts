@@ -2,7 +2,7 @@
 import { open } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
-import { codeOf } from "../../error-message.js";
+import { codeOf } from "../../util/error-message.js";
 import { EmbeddedPostgresError, reasonOf } from "./error.js";
 
 const POLL_MS = 50;

@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Caller } from "../../auth/caller.js";
-import type { Clock } from "../../clock.js";
+import type { Clock } from "../../util/clock.js";
 import type { CallContext } from "../unary-method.js";
 
 /** What the answer is written to: closed before that, the caller has left. */

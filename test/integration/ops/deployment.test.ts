@@ -3,9 +3,9 @@ import { basename, dirname, join } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
 import { WATCHDOG_MARGIN_MS } from "../../../src/commands/serve.js";
 import { type Config, loadConfig, settingDocs } from "../../../src/config.js";
-import { migrationsDirectory, webDirectory } from "../../../src/package-info.js";
 import { AdminServer } from "../../../src/server/admin-server.js";
 import { Health } from "../../../src/server/health.js";
+import { migrationsDirectory, webDirectory } from "../../../src/util/package-info.js";
 import { silent } from "../../support/rpc-port.js";
 
 const ROOT = join(import.meta.dirname, "../../..");

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { systemClock } from "../../../src/clock.js";
 import { METRICS, type MetricDefinition } from "../../../src/telemetry/metric-definitions.js";
 import { Metrics } from "../../../src/telemetry/metrics.js";
+import { systemClock } from "../../../src/util/clock.js";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");

@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
+import { EventIds } from "../../../src/event/event-id.js";
 import { Admission } from "../../../src/ingest/admission.js";
-import { EventIds } from "../../../src/ingest/event-id.js";
 import { createStatsMethods } from "../../../src/rpc/routes.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { FatefulIntake, type LanePort, openLanePort } from "../../support/lane-pair.js";

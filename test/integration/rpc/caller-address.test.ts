@@ -1,6 +1,6 @@
 import fc from "fast-check";
+import { decodeInet } from "../../../src/event/inet.js";
 import type { AdmittedEvent, Batch } from "../../../src/ingest/batch.js";
-import { decodeInet } from "../../../src/postgres/inet.js";
 import { trustProxies } from "../../../src/server/trusted-proxies.js";
 import { FatefulIntake, type LanePort, openLanePort, pushMethod } from "../../support/lane-pair.js";
 import { EVENT, pushesOf, type RpcRequest } from "../../support/rpc-requests.js";

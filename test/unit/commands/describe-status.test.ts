@@ -1,6 +1,6 @@
 import { describeStatus } from "../../../src/commands/describe-status.js";
 import { formatBytes } from "../../../src/commands/print.js";
-import type { ServiceStatus } from "../../../src/status/service-status.js";
+import type { ServiceStatus } from "../../../src/telemetry/service-status.js";
 import { aStatus } from "../../support/status.js";
 
 const NOW = Date.UTC(2026, 2, 3, 12);

@@ -1,4 +1,8 @@
 import fc from "fast-check";
+import { EventIds } from "../../../src/event/event-id.js";
+import { decodeInet, encodeInet } from "../../../src/event/inet.js";
+import { uuidv7TimeMs } from "../../../src/event/tuple-codec.js";
+import { formatUuid } from "../../../src/event/uuid.js";
 import {
   Admission,
   type EventInput,
@@ -6,10 +10,6 @@ import {
   InvalidEventError,
   type RemoteIpPolicy,
 } from "../../../src/ingest/admission.js";
-import { EventIds } from "../../../src/ingest/event-id.js";
-import { uuidv7TimeMs } from "../../../src/postgres/incoming-codec.js";
-import { decodeInet, encodeInet } from "../../../src/postgres/inet.js";
-import { formatUuid } from "../../../src/uuid.js";
 import { anyPositiveUint32, anyProperty, anyUuidv7 } from "../../support/arbitraries.js";
 import { uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";

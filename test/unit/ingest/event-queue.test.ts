@@ -1,7 +1,7 @@
 import fc from "fast-check";
+import { TUPLE_MAX_BYTES } from "../../../src/event/tuple-codec.js";
 import type { Batch } from "../../../src/ingest/batch.js";
 import { EventQueue, queueMinBytes } from "../../../src/ingest/event-queue.js";
-import { TUPLE_MAX_BYTES } from "../../../src/postgres/incoming-codec.js";
 import { anyRow } from "../../support/arbitraries.js";
 import { decodeTuples, type IncomingRow } from "../../support/decoded.js";
 import { eventOf, row, rowsAt, uuidv7At } from "../../support/encoded.js";

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { pino } from "pino";
+import { Spool } from "../../../src/buffer/spool/spool.js";
+import { decodeSpoolFile } from "../../../src/buffer/spool/spool-file.js";
 import { EventQueue } from "../../../src/ingest/event-queue.js";
 import { Flusher } from "../../../src/ingest/flusher.js";
 import { Ledger } from "../../../src/ingest/ledger.js";
 import { SpoolReplay } from "../../../src/ingest/spool-replay.js";
 import type { EncodedBatch, Sink, WriteOptions, WriteOutcome } from "../../../src/sink/sink.js";
-import { Spool } from "../../../src/sink/spool.js";
-import { decodeSpoolFile } from "../../../src/sink/spool-file.js";
 import { decodeTuples } from "../../support/decoded.js";
 import { eventOf, row, uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";

@@ -14,16 +14,16 @@ import {
   RejectionReason,
 } from "../../../gen/stats/v1/stats_pb.js";
 import type { Caller } from "../../../src/auth/caller.js";
+import { EventIds } from "../../../src/event/event-id.js";
+import { encodeInet } from "../../../src/event/inet.js";
 import { Admission } from "../../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch, type BatchWaiter } from "../../../src/ingest/batch.js";
-import { EventIds } from "../../../src/ingest/event-id.js";
 import {
   FairShareError,
   IntakeClosedError,
   QueueFullError,
   TooManyEventsError,
 } from "../../../src/ingest/flusher.js";
-import { encodeInet } from "../../../src/postgres/inet.js";
 import { type BatchIntake, createPushBatchHandler } from "../../../src/rpc/push-batch.js";
 import { Rejections } from "../../../src/rpc/rejections.js";
 import { uuidBytes, uuidv7At } from "../../support/encoded.js";

@@ -1,5 +1,12 @@
-import type { ServiceStatus } from "../../../src/status/service-status.js";
-import { addSample, chartTop, HISTORY_MS, linePath, percentOf, type Sample } from "../../../web/samples.js";
+import type { ServiceStatus } from "../../../src/telemetry/service-status.js";
+import {
+  addSample,
+  chartTop,
+  HISTORY_MS,
+  linePath,
+  percentOf,
+  type Sample,
+} from "../../../web/status/samples.js";
 import { aStatus } from "../../support/status.js";
 
 const NOW = Date.UTC(2026, 2, 3, 12);

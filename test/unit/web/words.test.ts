@@ -1,6 +1,6 @@
-import type { ServiceStatus } from "../../../src/status/service-status.js";
-import { addSample } from "../../../web/samples.js";
-import { describe as describeSample, judge, WARNING } from "../../../web/words.js";
+import type { ServiceStatus } from "../../../src/telemetry/service-status.js";
+import { addSample } from "../../../web/status/samples.js";
+import { describe as describeSample, judge, WARNING } from "../../../web/status/words.js";
 import { aStatus } from "../../support/status.js";
 
 const NOW = Date.UTC(2026, 2, 3, 12);

@@ -1,0 +1,33 @@
+/** Worker processes of node:cluster, as a {@link WorkerKeeper} wants them; it keeps none alive. */
+import cluster from "node:cluster";
+import type { Logger } from "pino";
+import { messageOf } from "../../util/error-message.js";
+import type { ForkWorker } from "./worker-keeper.js";
+
+/** Forks this program with its own arguments and environment. */
+export function clusterFork(logger: Logger): ForkWorker {
+  // Each worker accepts by itself. Under round robin the primary hands connections over, and one that is on its way to
+  // a worker which dies is held by nobody then: its caller hangs.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
+  return ({ onMessage, onEnd }) => {
+    const worker = cluster.fork();
+    worker.on("message", onMessage);
+    // Comes when the process has ended and its last messages have been read. The worker's own "disconnect" may never
+    // come: not when the process dies while a connection is on its way to it.
+    worker.process.once("close", (status: number | null, signal: NodeJS.Signals | null) => {
+      onEnd({ status, how: signal === null ? `exit status ${status}` : `ended by ${signal}` });
+    });
+    // Also of the connections that cluster itself hands to a worker which has just died.
+    worker.on("error", (error: Error) => {
+      logger.debug({ err: error }, "a message did not reach a worker");
+      if (worker.process.pid === undefined) {
+        onEnd({ status: null, how: `the system could not start it: ${messageOf(error)}` });
+      }
+    });
+    return {
+      send: (message) =>
+        void worker.send(message, (error) => error && logger.debug({ err: error }, "not sent")),
+      signal: (signal) => void worker.process.kill(signal),
+    };
+  };
+}

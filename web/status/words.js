@@ -1,0 +1,99 @@
+/** Words a status for the page; it touches no document. */
+import { percentOf } from "./samples.js";
+/** @import { ServiceStatus, RoomStatus } from "../../src/telemetry/service-status.js" */
+/** @import { Sample } from "./samples.js" */
+
+/** Stands before what somebody should look at. */
+export const WARNING = "⚠ ";
+/** As in src/postgres/table-state.ts: there counting ends. */
+const COUNT_MAX = 100_000;
+
+/** The verdict, and why. @param {ServiceStatus} status */
+export function judge({ liveness, readiness }) {
+  if (!liveness.ok) {
+    return { level: "bad", verdict: "Not alive", reason: liveness.reason };
+  }
+  if (readiness.reason !== undefined) {
+    return { level: "poor", verdict: readiness.ok ? "Partly ready" : "Not ready", reason: readiness.reason };
+  }
+  return { level: "good", verdict: "Alive and ready", reason: "" };
+}
+
+/** What stands in each place of the page. @param {Sample} sample @returns {Record<string, string>} */
+export function describe({ at, status, acceptedRate, insertedRate }) {
+  const { version, processes, uptimeMs, events, queue, spool, flush } = status;
+  const setAside = `${count(events.setAside)} in ${count(spool?.setAsideFiles ?? 0)} files`;
+  return {
+    version: `${version}, ${processes === 1 ? "one process" : `${processes} processes`}, up ${duration(uptimeMs)}`,
+    acceptedRate: acceptedRate === null ? "…" : count(acceptedRate),
+    insertedRate: insertedRate === null ? "…" : count(insertedRate),
+    queueFill: fill(queue),
+    queueRows: count(queue.rows),
+    spoolFill: spool === null ? "there is none" : warnIf(!spool.isWritable, fill(spool), "cannot be written"),
+    spoolRows: count(spool?.rows ?? 0),
+    setAside: warnIf(events.setAside > 0, setAside),
+    accepted: count(events.accepted),
+    recovered: count(events.recovered),
+    inserted: count(events.inserted),
+    duplicates: count(events.duplicates),
+    dead: warnIf(events.dead > 0, count(events.dead)),
+    books: describeBooks(status),
+    lastFlush: describeFlush(flush, at),
+    ...describeDatabase(status.database),
+  };
+}
+
+/** @param {ServiceStatus} status */
+function describeBooks({ events, queue }) {
+  const { accepted, recovered, inserted, duplicates, dead, spooled, setAside } = events;
+  const missing = accepted + recovered - inserted - duplicates - dead - spooled - setAside - queue.rows;
+  const fault = missing > 0 ? `${count(missing)} events are nowhere` : `${count(-missing)} events too many`;
+  return missing === 0 ? "They balance." : `${WARNING}They do not balance: ${fault}.`;
+}
+
+/** @param {ServiceStatus["flush"]} flush @param {number} now */
+function describeFlush({ lastSuccessAt, fault }, now) {
+  const last = lastSuccessAt === null ? "none yet" : `${duration(now - Date.parse(lastSuccessAt))} ago`;
+  return fault === null
+    ? last
+    : `${WARNING}failing (${fault.faultClass}): ${fault.message}; last success: ${last}`;
+}
+
+/** @param {ServiceStatus["database"]} database */
+function describeDatabase(database) {
+  if (!database?.ok) {
+    const text = database === null ? "not asked yet" : `${WARNING}not known: ${database.reason}`;
+    return { partitions: text, deadLetters: "…" };
+  }
+  const { daysAhead, rowsInDefault, deadLetters } = database;
+  const without = `${atLeast(rowsInDefault)} events without one`;
+  return {
+    partitions:
+      rowsInDefault > 0 ? `${WARNING}${daysAhead} days ahead, ${without}` : `${daysAhead} days ahead`,
+    deadLetters: warnIf(deadLetters > 0, atLeast(deadLetters)),
+  };
+}
+
+/** @param {boolean} isWrong @param {string} text @param {string} [why] */
+function warnIf(isWrong, text, why) {
+  return isWrong ? `${WARNING}${text}${why ? `, ${why}` : ""}` : text;
+}
+
+/** @param {RoomStatus} room */
+const fill = (room) => `${count(percentOf(room))} % of ${count(room.maxBytes / 2 ** 20)} MiB`;
+
+/** @param {number} value */
+const count = (value) => Math.round(value).toLocaleString("en-US");
+
+/** @param {number} value */
+const atLeast = (value) => (value >= COUNT_MAX ? `${count(COUNT_MAX)} or more` : count(value));
+
+/** @param {number} ms */
+function duration(ms) {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) {
+    return `${Math.max(0, Math.round(ms / 1000))} s`;
+  }
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
+  return days > 0 ? `${days} d ${hours} h` : hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
+}
