@@ -8,6 +8,7 @@ RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY types types
 COPY gen gen
+COPY client/src client/src
 COPY src src
 RUN npm run build && chmod +x dist/src/main.js
 

@@ -1,7 +1,7 @@
 /** The command `push`: sends events from the command line or standard input to a running service. */
 import { fstatSync } from "node:fs";
-import { createBufferingClient } from "../client/buffering-client.js";
-import type { StatsEvent } from "../client/event.js";
+import { createBufferingClient } from "../../client/src/buffering-client.js";
+import type { StatsEvent } from "../../client/src/event.js";
 import type { Config } from "../config.js";
 import { backgroundClock, systemClock } from "../util/clock.js";
 import { codeOf, messageOf } from "../util/error-message.js";

@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import type { BufferingCounters } from "../../src/client/buffering-client.js";
+import type { BufferingCounters } from "../../client/src/buffering-client.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";

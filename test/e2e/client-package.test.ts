@@ -99,7 +99,7 @@ async function packageFile(specifier: string): Promise<string> {
 }
 
 test("browsers can load it: nothing that it imports, however far, is Node's", async () => {
-  const files = [join(ROOT, "dist/src/client/index.js")];
+  const files = [join(ROOT, "dist/client/src/index.js")];
   const visited = new Set<string>();
   const packages = new Set<string>();
   for (let file = files.pop(); file !== undefined; file = files.pop()) {

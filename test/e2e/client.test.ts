@@ -1,5 +1,5 @@
-import { createBufferingClient } from "../../src/client/buffering-client.js";
-import type { Rejection } from "../../src/client/options.js";
+import { createBufferingClient } from "../../client/src/buffering-client.js";
+import type { Rejection } from "../../client/src/options.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";

@@ -71,7 +71,7 @@ async function runSnippets(page: string): Promise<void> {
     await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
     await writeFile(
       join(folder, "snippets.mjs"),
-      code.replaceAll("stats-service/client", join(ROOT, "dist/src/client/index.js")),
+      code.replaceAll("stats-service/client", join(ROOT, "dist/client/src/index.js")),
     );
     await promisify(execFile)(process.execPath, [join(folder, "snippets.mjs")], { timeout: 20_000 });
   } finally {

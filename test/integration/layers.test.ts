@@ -1,9 +1,14 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, normalize } from "node:path";
 
-const SRC = join(import.meta.dirname, "../../src");
+const ROOT = join(import.meta.dirname, "../..");
+/** The modules of the service, and of the client: `src/ingest/flusher.ts` is in the layer `ingest`. */
+const FOLDERS = ["src", "client/src"];
 
-/** The folders of src/, and the modules that are in none, from those that know most to those that know nothing. */
+/**
+ * The folders of src/, the modules that are in none, and the client, from those that know most to those that know
+ * nothing.
+ */
 const LAYERS = [
   ["main"],
   ["cli"],
@@ -23,23 +28,32 @@ const LAYERS = [
   ["util"],
 ];
 
-/** The layer of a module, by its path from src/; -1: it has none. */
+/** The layer of a module, by its path; -1: it has none. */
 function layerOf(path: string): number {
-  const [first = ""] = path.split("/");
+  const [folder = "", first = ""] = path.split("/");
+  if (folder === "client") {
+    return LAYERS.findIndex((names) => names.includes(folder));
+  }
   return LAYERS.findIndex((names) => names.includes(first.replace(/\.[jt]s$/, "")));
 }
 
-/** What a module imports of src/, by the path from there; types, too. */
+/** What a module imports of the folders, by path; types, too. */
 async function importsOf(path: string): Promise<string[]> {
-  const code = await readFile(join(SRC, path), "utf8");
+  const code = await readFile(join(ROOT, path), "utf8");
   const specifiers = [...code.matchAll(/^(?:import|export|\}) .*?"(\.[^"]+)";$/gm)].map(
     ([, name]) => name ?? "",
   );
-  return specifiers.map((name) => normalize(join(path, "..", name))).filter((name) => !name.startsWith(".."));
+  return specifiers
+    .map((name) => normalize(join(path, "..", name)))
+    .filter((name) => FOLDERS.some((folder) => name.startsWith(`${folder}/`)));
 }
 
 test("every module imports from its own layer and those below it, types included", async () => {
-  const paths = await readdir(SRC, { recursive: true });
+  const folders = FOLDERS.map(async (folder) => {
+    const paths = await readdir(join(ROOT, folder), { recursive: true });
+    return paths.map((path) => join(folder, path));
+  });
+  const paths = (await Promise.all(folders)).flat();
   const against: string[] = [];
   let imports = 0;
   for (const path of paths.filter((each) => each.endsWith(".ts"))) {

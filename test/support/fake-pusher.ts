@@ -2,13 +2,13 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { BatchPusher } from "../../client/src/batch-sender.js";
 import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import {
   type PushBatchResponse,
   PushBatchResponseSchema,
   RejectionReason,
 } from "../../gen/stats/v1/stats_pb.js";
-import type { BatchPusher } from "../../src/client/batch-sender.js";
 
 type Request = Parameters<BatchPusher["pushBatch"]>[0];
 type RejectionInit = NonNullable<MessageInitShape<typeof PushBatchResponseSchema>["rejections"]>[number];

@@ -1,7 +1,7 @@
 /** Reads events, one a line in JSON, from a stream; it holds no more than one line. */
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import type { StatsEvent } from "../../../client/src/event.js";
 import { EventSchema } from "../../../gen/stats/v1/stats_pb.js";
-import type { StatsEvent } from "../../client/event.js";
 import { messageOf } from "../../util/error-message.js";
 
 /** One line that is not blank: an event, or why it is none. */

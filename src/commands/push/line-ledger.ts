@@ -1,5 +1,5 @@
 /** Which lines have been read, and which of them are settled; it never pushes. */
-import type { StatsEvent } from "../../client/event.js";
+import type { StatsEvent } from "../../../client/src/event.js";
 
 /** A line is settled when its event was acknowledged or rejected, or when it is no event. */
 export class LineLedger {

@@ -1,7 +1,7 @@
 /** One run of the command `push`: feeds lines to a buffering client until the input or someone's patience ends. */
 import { Code, type ConnectError } from "@connectrpc/connect";
-import type { BufferingClient } from "../../client/buffering-client.js";
-import type { BufferingOptions, Failure, Rejection } from "../../client/options.js";
+import type { BufferingClient } from "../../../client/src/buffering-client.js";
+import type { BufferingOptions, Failure, Rejection } from "../../../client/src/options.js";
 import { type Clock, TIMER_MAX_MS } from "../../util/clock.js";
 import type { EventLine } from "./event-lines.js";
 import { LineLedger } from "./line-ledger.js";

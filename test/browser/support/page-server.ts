@@ -52,7 +52,7 @@ export class PageServer implements AsyncDisposable {
 /** The import map stands for what a bundler does: it says which file a package's name means. */
 async function page(): Promise<string> {
   const imports = {
-    "stats-service/client": "/dist/src/client/index.js",
+    "stats-service/client": "/dist/client/src/index.js",
     ...(await importsOf("@bufbuild/protobuf")),
     ...(await importsOf("@connectrpc/connect")),
   };

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { createStatsClient, type StatsClientOptions } from "../../../src/client/stats-client.js";
+import { createStatsClient, type StatsClientOptions } from "../../../client/src/stats-client.js";
 import { intercept, type UnaryInterceptor } from "../../../src/rpc/unary-method.js";
 import { freePort } from "../../support/free-port.js";
 import { FatefulIntake, type LanePort, openLanePort, pushMethod } from "../../support/lane-pair.js";

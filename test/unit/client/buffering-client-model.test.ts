@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import fc from "fast-check";
-import { BufferingClient } from "../../../src/client/buffering-client.js";
-import type { StatsEvent } from "../../../src/client/event.js";
+import { BufferingClient } from "../../../client/src/buffering-client.js";
+import type { StatsEvent } from "../../../client/src/event.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import {
   badRequest,

@@ -1,8 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { BufferingClient, UndeliveredError } from "../../../client/src/buffering-client.js";
+import type { StatsEvent } from "../../../client/src/event.js";
+import type { BufferingOptions, Failure, Rejection } from "../../../client/src/options.js";
 import { AckMode } from "../../../gen/stats/v1/stats_pb.js";
-import { BufferingClient, UndeliveredError } from "../../../src/client/buffering-client.js";
-import type { StatsEvent } from "../../../src/client/event.js";
-import type { BufferingOptions, Failure, Rejection } from "../../../src/client/options.js";
 import { TIMER_MAX_MS } from "../../../src/util/clock.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { badRequest, busy, denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";

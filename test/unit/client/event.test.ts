@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
+import { EVENT_MAX_BYTES, eventBytes } from "../../../client/src/event.js";
 import { PushBatchRequestSchema } from "../../../gen/stats/v1/stats_pb.js";
-import { EVENT_MAX_BYTES, eventBytes } from "../../../src/client/event.js";
 
 const REQUEST_FIELDS_BYTES = 16;
 

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { ConnectError } from "@connectrpc/connect";
-import { createStatsClient } from "../../../src/client/stats-client.js";
+import { createStatsClient } from "../../../client/src/stats-client.js";
 
 test.each([
   ["localhost:3000", /must begin with http/],

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { BufferingClient } from "../../../src/client/buffering-client.js";
+import { BufferingClient } from "../../../client/src/buffering-client.js";
 import type { EventLine } from "../../../src/commands/push/event-lines.js";
 import { EVENTS_MAX, PushRun } from "../../../src/commands/push/push-run.js";
 import { FakeClock } from "../../support/fake-clock.js";

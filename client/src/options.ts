@@ -1,6 +1,6 @@
 /** The options of the buffering client: their defaults and bounds. */
 import type { ConnectError } from "@connectrpc/connect";
-import { TIMER_MAX_MS } from "../util/clock.js";
+import { TIMER_MAX_MS } from "../../src/util/clock.js";
 import { EVENT_MAX_BYTES, type FieldViolation, type StatsEvent } from "./event.js";
 import type { BufferBounds } from "./event-buffer.js";
 

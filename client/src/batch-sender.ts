@@ -1,8 +1,8 @@
 /** Sends batches, a few calls at a time, and paces itself by what comes of them; it never keeps the books. */
 import { ConnectError } from "@connectrpc/connect";
 import { AckMode, type PushBatchResponse } from "../../gen/stats/v1/stats_pb.js";
-import { type BackoffOptions, backoffMs } from "../util/backoff.js";
-import type { Clock } from "../util/clock.js";
+import { type BackoffOptions, backoffMs } from "../../src/util/backoff.js";
+import type { Clock } from "../../src/util/clock.js";
 import type { EventBatch, EventBuffer } from "./event-buffer.js";
 import { judgeError, judgeResponse, type Verdict } from "./verdict.js";
 

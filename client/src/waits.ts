@@ -1,5 +1,5 @@
 /** Those who wait for the buffer: to get rid of events, or to have room; it never looks into the buffer itself. */
-import { type Clock, TIMER_MAX_MS } from "../util/clock.js";
+import { type Clock, TIMER_MAX_MS } from "../../src/util/clock.js";
 
 interface Waiter {
   readonly isOver: () => boolean;

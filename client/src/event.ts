@@ -1,6 +1,6 @@
 /** What a caller pushes, and whether it can be sent at all; the rest of the rules is the service's to judge. */
-import { parseEventId } from "../event/event-id.js";
-import { ID_BYTES } from "../event/uuid.js";
+import { parseEventId } from "../../src/event/event-id.js";
+import { ID_BYTES } from "../../src/event/uuid.js";
 
 /** "Item `id` in section `section` of `property` was seen", once. */
 export interface StatsEvent {

@@ -12,8 +12,8 @@ import {
   universalClientResponseFromFetch,
 } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
-import { TIMER_MAX_MS } from "../util/clock.js";
-import { messageOf } from "../util/error-message.js";
+import { TIMER_MAX_MS } from "../../src/util/clock.js";
+import { messageOf } from "../../src/util/error-message.js";
 
 /** What a gRPC client takes by default; the service keeps its answers below it. */
 const RESPONSE_MAX_BYTES = 4 * 1024 * 1024;

@@ -3,9 +3,9 @@
  * sends by itself (batch-sender.ts does).
  */
 
-import { EventIds } from "../event/event-id.js";
-import { formatUuid, ID_BYTES } from "../event/uuid.js";
-import { backgroundClock, type Clock, systemClock } from "../util/clock.js";
+import { EventIds } from "../../src/event/event-id.js";
+import { formatUuid, ID_BYTES } from "../../src/event/uuid.js";
+import { backgroundClock, type Clock, systemClock } from "../../src/util/clock.js";
 import { type BatchPusher, BatchSender } from "./batch-sender.js";
 import { EVENT_MAX_BYTES, eventBytes, eventViolations, type StatsEvent } from "./event.js";
 import { type EventBatch, EventBuffer } from "./event-buffer.js";
