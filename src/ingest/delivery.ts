@@ -3,7 +3,8 @@
  * time beside that, while the sink cannot take them; it never seals a batch by age, and never loses one.
  */
 import type { Logger } from "pino";
-import { type EncodedBatch, type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
+import type { EncodedBatch } from "../event/encoded-batch.js";
+import { type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
@@ -274,7 +275,7 @@ export class Delivery {
     this.#deps.logger[fault.faultClass === "transient" ? "warn" : "error"](
       {
         faultClass: fault.faultClass,
-        sqlstate: fault.sqlstate,
+        sqlstate: fault.code,
         reason: fault.message,
         rows: batch.rows,
         queuedRows: queue.rows,

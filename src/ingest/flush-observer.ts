@@ -1,6 +1,7 @@
 /** What those who watch the service may hear of its flushes: an interface, no behaviour. */
-import type { FaultClass } from "../postgres/sqlstate.js";
+
 import type { WriteOutcome } from "../sink/sink.js";
+import type { FaultClass } from "../util/fault-class.js";
 
 /** Hears how each try of a batch at the sink ends. It must neither throw nor take long. */
 export interface FlushObserver {

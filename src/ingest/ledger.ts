@@ -29,8 +29,8 @@ export class Ledger {
   spooled = 0;
   setAside = 0;
 
-  /** Of `dead`, by SQLSTATE. */
-  readonly deadBySqlstate = new Map<string, number>();
+  /** Of `dead`, by the code of the refusal. */
+  readonly deadByCode = new Map<string, number>();
   /** Put into the spool by this process, whatever became of them. */
   spooledInAll = 0;
   /** Taken out of the spool because they have ended. */
@@ -48,8 +48,8 @@ export class Ledger {
     this.inserted += outcome.inserted;
     this.duplicates += outcome.duplicates;
     this.dead += outcome.dead;
-    for (const [sqlstate, rows] of Object.entries(outcome.deadBySqlstate ?? {})) {
-      this.deadBySqlstate.set(sqlstate, (this.deadBySqlstate.get(sqlstate) ?? 0) + rows);
+    for (const [code, rows] of Object.entries(outcome.deadByCode ?? {})) {
+      this.deadByCode.set(code, (this.deadByCode.get(code) ?? 0) + rows);
     }
   }
 

@@ -3,7 +3,8 @@
  * puts anything into the spool, and takes nothing out before the sink has it.
  */
 import type { Logger } from "pino";
-import { type EncodedBatch, type Sink, SinkError } from "../sink/sink.js";
+import type { EncodedBatch } from "../event/encoded-batch.js";
+import { type Sink, SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
@@ -237,7 +238,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     logger[level](
       {
         faultClass: fault.faultClass,
-        sqlstate: fault.sqlstate,
+        sqlstate: fault.code,
         reason: fault.message,
         file: batch.name,
         rows: batch.rows,

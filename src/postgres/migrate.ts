@@ -7,8 +7,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PoolClient } from "pg";
 import type { Logger } from "pino";
+import type { FaultClass } from "../util/fault-class.js";
 import { closePool, createPool, withConnection } from "./pool.js";
-import type { FaultClass } from "./sqlstate.js";
 
 /** The database and the migrations of this version do not go together; a person has to look. */
 export class MigrationError extends Error {

@@ -3,16 +3,7 @@
  *
  * Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-
-/**
- * What kind of fault it is:
- * - `transient`: will pass by itself; the same statement may succeed later
- * - `duplicate`: a row with this key is there already
- * - `row`: PostgreSQL refuses a row for what it contains
- * - `schema`: tables, rights or the role are not as the service needs them; no row is to blame
- * - `unknown`: none of the above
- */
-export type FaultClass = "transient" | "duplicate" | "row" | "schema" | "unknown";
+import type { FaultClass } from "../util/fault-class.js";
 
 export const EXCLUSION_VIOLATION = "23P01";
 export const READ_ONLY_TRANSACTION = "25006";

@@ -4,14 +4,16 @@
  */
 import type { Pool, PoolClient } from "pg";
 import type { Logger } from "pino";
+import type { EncodedBatch } from "../event/encoded-batch.js";
 import { tupleOffsets } from "../event/tuple-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
-import { classifyFault, type FaultClass, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
+import { classifyFault, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
 import { messageOf } from "../util/error-message.js";
+import type { FaultClass } from "../util/fault-class.js";
 import { type DeadLetter, insertDeadLetters } from "./dead-letters.js";
 import { refusalOfKnownRow } from "./known-row.js";
-import { type EncodedBatch, type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
+import { type Sink, SinkError, type WriteOptions, type WriteOutcome } from "./sink.js";
 
 export interface PostgresSinkDeps {
   readonly pool: Pool;
@@ -135,7 +137,7 @@ class Salvage {
       inserted: this.#inserted,
       duplicates: this.#duplicates,
       dead: this.#letters.length,
-      ...(this.#letters.length > 0 && { deadBySqlstate: countBySqlstate(this.#letters) }),
+      ...(this.#letters.length > 0 && { deadByCode: countBySqlstate(this.#letters) }),
     };
   }
 

@@ -1,26 +1,18 @@
-/** What the Flusher needs of the place where batches end: an interface and its errors, no behaviour. */
+/** The place where batches end, as the pipeline needs it: an interface and its errors. */
 
-import type { FaultClass } from "../postgres/sqlstate.js";
+import type { EncodedBatch } from "../event/encoded-batch.js";
 import { messageOf } from "../util/error-message.js";
-
-/** Events as they wait, travel and rest: binary-COPY tuples, whole tuples in each chunk. */
-export interface EncodedBatch {
-  /** Number of tuples in all chunks together; at least 1. */
-  readonly rows: number;
-  /** Total length of the chunks. */
-  readonly bytes: number;
-  readonly chunks: readonly Uint8Array[];
-}
+import type { FaultClass } from "../util/fault-class.js";
 
 /** Where the rows of a batch ended; the three add up to the batch's rows. */
 export interface WriteOutcome {
   readonly inserted: number;
   /** Rows whose id was in the table already: pushed before, or written by an attempt whose answer was lost. */
   readonly duplicates: number;
-  /** Rows that PostgreSQL refuses whatever we do, kept as dead letters. */
+  /** Rows that are refused whatever we do, kept as dead letters. */
   readonly dead: number;
-  /** The same by SQLSTATE, `none` where there was no code. Absent when there are none. */
-  readonly deadBySqlstate?: Readonly<Record<string, number>>;
+  /** The same by the code of the refusal, `none` where there was none. Absent when no row is dead. */
+  readonly deadByCode?: Readonly<Record<string, number>>;
 }
 
 export interface WriteOptions {
@@ -43,15 +35,15 @@ export interface Sink {
 /** A batch could not be written now. */
 export class SinkError extends Error {
   override readonly name = "SinkError";
-  /** How to go on: see the classifier in postgres/sqlstate.ts. */
+  /** How to go on. */
   readonly faultClass: FaultClass;
-  /** PostgreSQL's code for the fault; undefined when the fault was not PostgreSQL's. */
-  readonly sqlstate: string | undefined;
+  /** What the database calls the fault; undefined when the fault was not the database's. */
+  readonly code: string | undefined;
 
-  constructor(faultClass: FaultClass, sqlstate: string | undefined, cause: unknown) {
+  constructor(faultClass: FaultClass, code: string | undefined, cause: unknown) {
     super(messageOf(cause), { cause });
     this.faultClass = faultClass;
-    this.sqlstate = sqlstate;
+    this.code = code;
   }
 
   /** What a sink has thrown, as what it should have thrown. */

@@ -5,10 +5,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { FlushObserver } from "../ingest/flush-observer.js";
 import type { Ledger } from "../ingest/ledger.js";
-import type { FaultClass } from "../postgres/sqlstate.js";
 import type { UnhandledReason } from "../rpc/rpc-dispatcher.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
 import type { Clock } from "../util/clock.js";
+import { FAULT_CLASSES } from "../util/fault-class.js";
 import { version } from "../util/package-info.js";
 import { CallDurations } from "./call-durations.js";
 import { METRICS, type MetricDefinition } from "./metric-definitions.js";
@@ -38,7 +38,6 @@ export interface MetricSources {
 /** A number; or, for a metric with one label, a number for each of its values. */
 type Reading = number | Readonly<Record<string, number>> | ReadonlyMap<string, number>;
 
-const FAULT_CLASSES: readonly FaultClass[] = ["transient", "duplicate", "row", "schema", "unknown"];
 const SOURCES = ["queue", "spool"] as const;
 const MS_PER_SECOND = 1e3;
 
@@ -110,7 +109,7 @@ export class Metrics {
     this.#counter(METRICS.inserted, () => ledger.inserted);
     this.#counter(METRICS.duplicates, () => ledger.duplicates);
     // With a series from the start, so that the first dead letter is an increase.
-    this.#counter(METRICS.dead, () => new Map([["none", 0], ...ledger.deadBySqlstate]));
+    this.#counter(METRICS.dead, () => new Map([["none", 0], ...ledger.deadByCode]));
     this.#counter(METRICS.setAside, () => ledger.setAside);
     this.#counter(METRICS.spooledInAll, () => ledger.spooledInAll);
     this.#counter(METRICS.replayed, () => ledger.replayed);

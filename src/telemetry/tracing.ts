@@ -17,10 +17,11 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
+import type { EncodedBatch } from "../event/encoded-batch.js";
 import type { Batch } from "../ingest/batch.js";
 import type { BatchIntake } from "../rpc/push-batch.js";
 import type { CallContext, UnaryInterceptor } from "../rpc/unary-method.js";
-import type { EncodedBatch, Sink, WriteOptions, WriteOutcome } from "../sink/sink.js";
+import type { Sink, WriteOptions, WriteOutcome } from "../sink/sink.js";
 import { messageOf } from "../util/error-message.js";
 import { version } from "../util/package-info.js";
 import { CALL_OK, type CallCode, callCodeOf } from "./call-end.js";

@@ -1,13 +1,9 @@
 /** A sink and a spool that do what a test tells them, and remember what reached them; they write nothing. */
+
+import type { EncodedBatch } from "../../src/event/encoded-batch.js";
 import type { BatchStore } from "../../src/ingest/delivery.js";
-import type { FaultClass } from "../../src/postgres/sqlstate.js";
-import {
-  type EncodedBatch,
-  type Sink,
-  SinkError,
-  type WriteOptions,
-  type WriteOutcome,
-} from "../../src/sink/sink.js";
+import { type Sink, SinkError, type WriteOptions, type WriteOutcome } from "../../src/sink/sink.js";
+import type { FaultClass } from "../../src/util/fault-class.js";
 import { decodeTuples, type IncomingRow } from "./decoded.js";
 
 /** A write that has not been answered yet, or the record of one that has. */

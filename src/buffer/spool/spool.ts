@@ -11,8 +11,8 @@
  */
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
+import type { EncodedBatch } from "../../event/encoded-batch.js";
 import { TUPLE_MAX_BYTES } from "../../event/tuple-codec.js";
-import type { EncodedBatch } from "../../sink/sink.js";
 import type { Clock } from "../../util/clock.js";
 import { DirectoryLock } from "../../util/directory-lock.js";
 import { codeOf, messageOf } from "../../util/error-message.js";

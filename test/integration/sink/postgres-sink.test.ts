@@ -2,9 +2,9 @@ import { Pool, type PoolConfig } from "pg";
 import { pino } from "pino";
 import { createPartitions } from "../../../src/postgres/partitions.js";
 import { closePool, createPool } from "../../../src/postgres/pool.js";
-import type { FaultClass } from "../../../src/postgres/sqlstate.js";
 import { PostgresSink } from "../../../src/sink/postgres-sink.js";
 import { SinkError, type WriteOptions, type WriteOutcome } from "../../../src/sink/sink.js";
+import type { FaultClass } from "../../../src/util/fault-class.js";
 import type { TestDatabase } from "../../support/database.js";
 import { decodeTuples, type IncomingRow } from "../../support/decoded.js";
 import { encodeBatch, encodeRow, row, rowsAt, uuidv7At } from "../../support/encoded.js";
@@ -216,7 +216,7 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
       inserted: 96,
       duplicates: 0,
       dead: 4,
-      deadBySqlstate: { 23514: 4 },
+      deadByCode: { 23514: 4 },
     });
     const allBad = rowsAt(NOW + 1, 50).map((each) => ({ ...each, property: "bad" }));
     expect(await write(allBad)).toMatchObject({ inserted: 0, duplicates: 0, dead: 50 });
@@ -226,7 +226,7 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
   it("buries what has no address once the table asks for one", async () => {
     await execute("ALTER TABLE incoming ALTER remote_ip SET NOT NULL");
     const rows = rowsAt(NOW, 10).map((each, i) => (i === 5 ? { ...each, remoteIp: null } : each));
-    expect(await write(rows)).toMatchObject({ inserted: 9, dead: 1, deadBySqlstate: { 23502: 1 } });
+    expect(await write(rows)).toMatchObject({ inserted: 9, dead: 1, deadByCode: { 23502: 1 } });
   });
 
   it.each(["P0001", "23514", "23502"])(
@@ -234,9 +234,9 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
     async (sqlstate) => {
       await raise(sqlstate);
       const rows = spoil(rowsAt(NOW, 100), 42);
-      expect(await write(rows)).toMatchObject({ inserted: 99, dead: 1, deadBySqlstate: { [sqlstate]: 1 } });
+      expect(await write(rows)).toMatchObject({ inserted: 99, dead: 1, deadByCode: { [sqlstate]: 1 } });
       const allBad = rowsAt(NOW + 1, 10).map((each) => ({ ...each, property: "bad" }));
-      expect(await write(allBad)).toMatchObject({ dead: 10, deadBySqlstate: { [sqlstate]: 10 } });
+      expect(await write(allBad)).toMatchObject({ dead: 10, deadByCode: { [sqlstate]: 10 } });
     },
   );
 
@@ -273,7 +273,7 @@ describe("PostgresSink, with rows that PostgreSQL refuses", () => {
     const rows = rowsAt(NOW, 20);
     await write(rows.slice(0, 10));
     const again = rowsAt(NOW + 1, 10);
-    expect(await write(again)).toMatchObject({ inserted: 0, dead: 10, deadBySqlstate: { 23505: 10 } });
+    expect(await write(again)).toMatchObject({ inserted: 0, dead: 10, deadByCode: { 23505: 10 } });
     expect(await idsIn("incoming")).toHaveLength(10);
   });
 
@@ -344,7 +344,7 @@ describe("PostgresSink, when the schema is at fault", () => {
     const rows = rowsAt(NOW, 100);
     await execute(damage);
     const fault = await failureOf(write(rows, { attempt: 100 }), "schema");
-    expect(fault.sqlstate).toBe(sqlstate);
+    expect(fault.code).toBe(sqlstate);
     expect(await idsIn("incoming_dead")).toEqual([]);
     await execute(repair);
     expect(await write(rows, { attempt: 101 })).toEqual({ inserted: 100, duplicates: 0, dead: 0 });
@@ -380,7 +380,7 @@ describe("PostgresSink, when the schema is at fault", () => {
     const [known, ...rows] = rowsAt(NOW, 11).map((each) => ({ ...each, property: "bad" })) as [IncomingRow];
     await write([known]);
     await raise("P0001");
-    expect((await failureOf(write(rows), "schema")).sqlstate).toBe("P0001");
+    expect((await failureOf(write(rows), "schema")).code).toBe("P0001");
     await afterRepair();
     expect(await write(rows, { attempt: 2 })).toEqual({ inserted: 10, duplicates: 0, dead: 0 });
   });
@@ -391,7 +391,7 @@ describe("PostgresSink, when the schema is at fault", () => {
     try {
       sink = new PostgresSink({ pool: asRole, prepare: async () => {}, logger });
       const rows = rowsAt(NOW, 100);
-      expect((await failureOf(write(rows), "schema")).sqlstate).toBe("42501");
+      expect((await failureOf(write(rows), "schema")).code).toBe("42501");
       await execute(`GRANT INSERT ON incoming TO ${role.name}`);
       expect(await write(rows)).toMatchObject({ inserted: 100 });
     } finally {
@@ -462,7 +462,7 @@ describe("PostgresSink, when it is cut off", () => {
     const name = new URL(database.url).pathname.slice(1);
     const rows = rowsAt(NOW, 10);
     await execute(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
-    expect((await failureOf(write(rows), "transient")).sqlstate).toBe("25006");
+    expect((await failureOf(write(rows), "transient")).code).toBe("25006");
     // Open sessions stay read-only, like those with a server that was the primary before.
     await execute(`ALTER DATABASE ${name} SET default_transaction_read_only = off`);
     expect(await write(rows, { attempt: 2 })).toMatchObject({ inserted: 10 });
@@ -510,7 +510,7 @@ describe("PostgresSink, with a database that is slow", () => {
 
   it("calls it transient when a few rows take too long, too: they wait for something", async () => {
     await bearUpTo(0);
-    expect((await failureOf(write(rowsAt(NOW, 150)), "transient")).sqlstate).toBe("57014");
+    expect((await failureOf(write(rowsAt(NOW, 150)), "transient")).code).toBe("57014");
     expect(await idsIn("incoming")).toEqual([]);
     expect(statements).toBe(2);
   });
@@ -521,7 +521,7 @@ describe("PostgresSink, when it does not know the fault", () => {
     await raise("XX000");
     const rows = spoil(rowsAt(NOW, 100), 42);
     for (const attempt of [1, 2, 3, 4, 5]) {
-      expect((await failureOf(write(rows, { attempt }), "unknown")).sqlstate).toBe("XX000");
+      expect((await failureOf(write(rows, { attempt }), "unknown")).code).toBe("XX000");
     }
     expect(await idsIn("incoming")).toEqual([]);
     expect(await write(rows, { attempt: 6 })).toMatchObject({ inserted: 99, duplicates: 0, dead: 1 });

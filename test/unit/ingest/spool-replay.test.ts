@@ -1,13 +1,8 @@
 import { pino } from "pino";
+import type { EncodedBatch } from "../../../src/event/encoded-batch.js";
 import { Ledger } from "../../../src/ingest/ledger.js";
 import { type SpooledBatch, SpoolReplay } from "../../../src/ingest/spool-replay.js";
-import {
-  type EncodedBatch,
-  type Sink,
-  SinkError,
-  type WriteOptions,
-  type WriteOutcome,
-} from "../../../src/sink/sink.js";
+import { type Sink, SinkError, type WriteOptions, type WriteOutcome } from "../../../src/sink/sink.js";
 import { FakeClock } from "../../support/fake-clock.js";
 
 /** A spool in memory. A batch's first chunk says which one it is. */

@@ -1,7 +1,8 @@
 import { AssertionError } from "node:assert";
 import { DatabaseError } from "pg";
-import { classifyFault, type FaultClass, sqlstateOf } from "../../../src/postgres/sqlstate.js";
+import { classifyFault, sqlstateOf } from "../../../src/postgres/sqlstate.js";
 import { SinkError } from "../../../src/sink/sink.js";
+import type { FaultClass } from "../../../src/util/fault-class.js";
 
 /** An error as pg makes it of what PostgreSQL sends. */
 function fromPostgres(code: string, fields: Partial<DatabaseError> = {}): DatabaseError {

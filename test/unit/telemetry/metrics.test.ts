@@ -69,7 +69,7 @@ describe("Metrics", () => {
     rig.ledger.accepted = 7;
     expect((await rig.scrape()).sum("stats_events_accepted_total")).toBe(7);
     rig.ledger.accepted = 9;
-    rig.ledger.wrote({ inserted: 1, duplicates: 0, dead: 3, deadBySqlstate: { 23514: 2, 22003: 1 } });
+    rig.ledger.wrote({ inserted: 1, duplicates: 0, dead: 3, deadByCode: { 23514: 2, 22003: 1 } });
     rig.queue.rows = 5;
     rig.queue.oldestAgeMs = 1_500;
     rig.flusher.drainMs = 250;

@@ -8,7 +8,7 @@ import { DiskHangsError } from "../../../../src/buffer/spool/disk-deadline.js";
 import { Spool, SpoolFullError, SpoolOpenError } from "../../../../src/buffer/spool/spool.js";
 import type { SpoolFs } from "../../../../src/buffer/spool/spool-fs.js";
 import { countSpoolFiles, type SpoolEntry } from "../../../../src/buffer/spool/spool-recovery.js";
-import type { EncodedBatch } from "../../../../src/sink/sink.js";
+import type { EncodedBatch } from "../../../../src/event/encoded-batch.js";
 import { encodeBatch, rowsAt } from "../../../support/encoded.js";
 import { FakeClock } from "../../../support/fake-clock.js";
 import { FaultySpoolFs } from "../../../support/faulty-spool-fs.js";
