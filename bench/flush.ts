@@ -33,7 +33,7 @@ async function timeFlusher(pool: Pool): Promise<number> {
     queue,
     ledger: new Ledger(),
     sink: new PostgresSink({ pool, prepare: () => Promise.resolve(), logger }),
-    spool: undefined,
+    buffer: undefined,
     clock: systemClock,
     random: Math.random,
     logger,

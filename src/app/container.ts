@@ -8,11 +8,11 @@ import { Spool } from "../buffer/spool/spool.js";
 import type { Config } from "../config.js";
 import { EventIds } from "../event/event-id.js";
 import { Admission } from "../ingest/admission.js";
+import { BufferReplay } from "../ingest/buffer-replay.js";
 import { EventQueue } from "../ingest/event-queue.js";
 import { Flusher } from "../ingest/flusher.js";
 import { Ledger } from "../ingest/ledger.js";
 import { Readiness } from "../ingest/readiness.js";
-import { SpoolReplay } from "../ingest/spool-replay.js";
 import { EmbeddedPostgres } from "../postgres/embedded.js";
 import { migrate } from "../postgres/migrate.js";
 import { PartitionKeeper } from "../postgres/partition-keeper.js";
@@ -85,7 +85,7 @@ export interface Cradle {
   readonly admission: Admission;
   readonly flusher: Flusher;
   /** undefined: there is no spool. */
-  readonly spoolReplay: SpoolReplay | undefined;
+  readonly replay: BufferReplay | undefined;
   readonly readiness: Readiness;
   readonly partitionKeeper: PartitionKeeper;
   /** undefined: RETENTION_DAYS is not set. */
@@ -107,7 +107,7 @@ const jobs = {
         queue,
         ledger,
         sink,
-        spool,
+        buffer: spool,
         clock,
         random,
         logger,
@@ -123,7 +123,7 @@ const jobs = {
   retentionKeeper: asFunction(createRetentionKeeper)
     .singleton()
     .disposer((keeper) => keeper?.close()),
-  spoolReplay: asFunction(createSpoolReplay)
+  replay: asFunction(createBufferReplay)
     .singleton()
     .disposer((replay) => replay?.close()),
   tlsCertificates: asFunction(createTlsCertificates)
@@ -172,8 +172,8 @@ export function createServiceContainer(config: Config, logger: Logger): AwilixCo
       .disposer((spool) => spool?.close()),
     admission: asFunction(createAdmission).singleton(),
     readiness: asFunction(
-      ({ queue, spool, flusher, spoolReplay, health, clock, logger }: Cradle) =>
-        new Readiness({ queue, spool, flusher, spoolReplay, health, clock, logger }),
+      ({ queue, spool, flusher, replay, health, clock, logger }: Cradle) =>
+        new Readiness({ queue, buffer: spool, flusher, replay, health, clock, logger }),
     )
       .singleton()
       .disposer((readiness) => readiness.close()),
@@ -246,7 +246,7 @@ function createSpool({ config, clock, logger }: Cradle): Spool | undefined {
     : undefined;
 }
 
-function createSpoolReplay({
+function createBufferReplay({
   spool,
   sink,
   ledger,
@@ -255,11 +255,11 @@ function createSpoolReplay({
   random,
   logger,
   metrics,
-}: Cradle): SpoolReplay | undefined {
+}: Cradle): BufferReplay | undefined {
   return (
     spool &&
-    new SpoolReplay({
-      spool,
+    new BufferReplay({
+      buffer: spool,
       sink,
       ledger,
       liveTraffic: flusher,

@@ -96,12 +96,12 @@ export class Service implements Runnable {
     for (const job of resolveJobs(this.#container)) {
       job.start();
     }
-    const { flusher, spoolReplay, readiness, rpcServer } = this.#container.cradle;
+    const { flusher, replay, readiness, rpcServer } = this.#container.cradle;
     this.#showStatus();
     // Only now: what the metrics read must not be made before its turn.
     this.#container.cradle.metrics?.watch(this.#container.cradle);
     health.addLivenessCheck("flusher", () => flusher.fault());
-    health.addLivenessCheck("spoolReplay", () => spoolReplay?.fault());
+    health.addLivenessCheck("replay", () => replay?.fault());
     const rpc = await this.#unlessStopping(rpcServer.listen());
     readiness.start();
     return { host: rpc.host, port: rpc.port, adminPort: admin?.port };
@@ -119,13 +119,13 @@ export class Service implements Runnable {
 
   /** All parts that the status is read from are there by now. */
   #showStatus(): void {
-    const { statusBoard, ledger, queue, spool, flusher, spoolReplay, pool, clock } = this.#container.cradle;
+    const { statusBoard, ledger, queue, spool, flusher, replay, pool, clock } = this.#container.cradle;
     statusBoard.watch({
       ledger,
       queue,
       spool,
       flusher,
-      spoolReplay,
+      replay,
       readTables: (signal) => readTableState(pool, clock.now(), signal),
     });
   }

@@ -1,9 +1,9 @@
 /**
- * Sees batches to their end: tries them at the sink, one at a time, with backoff, and puts them on disk, one file at a
- * time beside that, while the sink cannot take them; it never seals a batch by age, and never loses one.
+ * Sees batches to their end: tries them at the sink, one at a time, with backoff, and while the sink cannot take them
+ * puts them into the buffer in parallel.
  */
 import type { Logger } from "pino";
-import type { EncodedBatch } from "../event/encoded-batch.js";
+import type { BatchBuffer } from "../buffer/buffer.js";
 import { type Sink, SinkError, type WriteOutcome } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
 import type { Clock } from "../util/clock.js";
@@ -15,30 +15,22 @@ import { FlushLog } from "./flush-log.js";
 import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
 
-/** Where batches rest on disk while the sink cannot take them. */
-export interface BatchStore {
-  /** A batch with no more bytes than this has room. */
-  readonly freeBytes: number;
-  /**
-   * Puts a batch on stable storage; rejects when it could not, and then has kept nothing that counts. Must end within
-   * some seconds, even if the disk hangs: at the deadline of the shutdown it is waited for.
-   */
-  store(batch: EncodedBatch): Promise<void>;
-}
+/** Where batches wait while the sink cannot take them. */
+export type BatchStore = Pick<BatchBuffer, "freeBytes" | "store">;
 
 export interface DeliveryDeps {
   readonly queue: EventQueue;
   readonly ledger: Ledger;
   readonly sink: Sink;
-  /** undefined: nothing is written to disk, the queue alone bridges an outage. */
-  readonly spool: BatchStore | undefined;
+  /** undefined: there is none, and the queue alone bridges an outage. */
+  readonly buffer: BatchStore | undefined;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
   readonly logger: Logger;
   /** Default: nobody watches. */
   readonly observer?: FlushObserver | undefined;
-  /** Called when a try has ended, or the way of batches to the spool, either way. */
+  /** Called when a try has ended, or the way of batches to the buffer, either way. */
   readonly onEnd: () => void;
 }
 
@@ -49,37 +41,37 @@ interface Attempt {
   readonly controller: AbortController;
 }
 
-/** A try that has taken this long counts as an outage, so that the spool may help before it fails. */
+/** A try that has taken this long counts as an outage, so that the buffer may help before it fails. */
 const SLOW_ATTEMPT_MS = 2_000;
-/** Share of the queue's memory from which batches go to the spool during an outage. */
-const SPOOL_FULLNESS = 0.5;
-const SPOOL_RETRY_MS = 5_000;
+/** Share of the queue's memory from which batches go to the buffer during an outage. */
+const BUFFER_FULLNESS = 0.5;
+const BUFFER_RETRY_MS = 5_000;
 /**
  * Batches that are together no larger than this share a file: one takes three waits for the disk, and where batches are
  * small a stop could not save them all in time, each by itself. Rows as in a usual batch, for it is replayed as one.
  */
-const SPOOL_FILE_ROWS = 10_000;
-const SPOOL_FILE_BYTES = 2 ** 20;
+const BUFFERED_ROWS = 10_000;
+const BUFFERED_BYTES = 2 ** 20;
 /** Durable callers are gathered this long for one file during an outage: each takes a block of the disk. */
-const SPOOL_GATHER_MS = 10;
+const BUFFER_GATHER_MS = 10;
 const RETRY_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 30_000 };
 
-/** Delivers the batches of a queue. One try is in flight at a time, and beside it one file on its way to the spool. */
+/** Delivers the batches of a queue. One try is in flight at a time, and beside it one file on its way to the buffer. */
 export class Delivery {
   readonly #deps: DeliveryDeps;
   readonly #observer: FlushObserver;
   readonly #log: FlushLog;
   readonly #drainRate = new DrainRate();
   #attempt: Attempt | undefined;
-  /** Batches are on their way to the spool. They are the queue's still, and count there. */
+  /** Batches are on their way to the buffer. They are the queue's still, and count there. */
   #isStoring = false;
   #failures = 0;
   #lastFault: SinkError | undefined;
   #lastSuccessAt: number | undefined;
   #retryAt = 0;
-  #spoolRetryAt = 0;
-  /** Why the spool took none of the last batches of this outage, as the log has it. */
-  #spoolFault: string | undefined;
+  #bufferRetryAt = 0;
+  /** Why the buffer took none of the last batches of this outage, as the log has it. */
+  #bufferFault: string | undefined;
   #bug: { readonly reason: unknown } | undefined;
 
   constructor(deps: DeliveryDeps) {
@@ -93,7 +85,7 @@ export class Delivery {
     return this.#attempt !== undefined;
   }
 
-  /** True while no batch is in the hands of the sink or of the spool. */
+  /** True while no batch is in the hands of the sink or of the buffer. */
   get isIdle(): boolean {
     return !this.isBusy && !this.#isStoring;
   }
@@ -121,7 +113,7 @@ export class Delivery {
     return this.#drainRate.retryAfterMs(queue.rows, untilRetryMs, random);
   }
 
-  /** Hears that the sink has taken a batch, of ours or of the spool: what failed before is worth a try at once. */
+  /** Hears that the sink has taken a batch, of ours or of the buffer: what failed before is worth a try at once. */
   recover(): void {
     this.#lastSuccessAt = this.#deps.clock.now();
     if (this.#lastFault !== undefined) {
@@ -135,8 +127,8 @@ export class Delivery {
     this.#failures = 0;
     this.#lastFault = undefined;
     this.#retryAt = 0;
-    this.#spoolRetryAt = 0;
-    this.#spoolFault = undefined;
+    this.#bufferRetryAt = 0;
+    this.#bufferFault = undefined;
   }
 
   /** Ends the try in flight, if any; its batch is the oldest in the queue again. For the stop: no try follows. */
@@ -164,7 +156,7 @@ export class Delivery {
   }
 
   /**
-   * During an outage, starts to move the oldest batches that are not in flight to the spool, as many as share a file, if
+   * During an outage, starts to move the oldest batches that are not in flight to the buffer, as many as share a file, if
    * memory runs short, a caller waits for durability, or `isDraining`; unless some are on their way, or it is too early.
    */
   beginRelief(isDraining: boolean): void {
@@ -193,18 +185,18 @@ export class Delivery {
 
   /** Moments, in the clock's elapsed milliseconds, at which there may be something to do. Some may be over. */
   dueTimes(): number[] {
-    const due = this.#deps.queue.rows > 0 ? [this.#retryAt, this.#spoolRetryAt] : [];
+    const due = this.#deps.queue.rows > 0 ? [this.#retryAt, this.#bufferRetryAt] : [];
     return this.#attempt === undefined ? due : [...due, this.#attempt.startedAt + SLOW_ATTEMPT_MS];
   }
 
-  /** Takes as many of the oldest batches as share a file of the spool, and one in any case, if there is one. */
+  /** Takes as many of the oldest batches as share a file of the buffer, and one in any case, if there is one. */
   #takeOldest(): Batch[] {
-    const { queue, spool } = this.#deps;
+    const { queue, buffer } = this.#deps;
     if (!queue.hasSealed) {
       queue.seal();
     }
-    let rows = SPOOL_FILE_ROWS;
-    let bytes = Math.min(SPOOL_FILE_BYTES, spool?.freeBytes ?? 0);
+    let rows = BUFFERED_ROWS;
+    let bytes = Math.min(BUFFERED_BYTES, buffer?.freeBytes ?? 0);
     const batches: Batch[] = [];
     for (let next = queue.oldest; next !== undefined; next = queue.oldest) {
       rows -= next.rows;
@@ -286,7 +278,7 @@ export class Delivery {
     );
   }
 
-  /** Never rejects: what the spool does not take is the oldest in the queue again. */
+  /** Never rejects: what the buffer does not take is the oldest in the queue again. */
   async #relieve(batches: readonly Batch[], isDraining: boolean): Promise<void> {
     try {
       const isStored = await this.#store(batches);
@@ -295,7 +287,7 @@ export class Delivery {
           this.#deps.queue.putBack(batch);
         }
       }
-      this.#spoolRetryAt = this.#deps.clock.elapsed() + this.#spoolPauseMs(isStored, isDraining);
+      this.#bufferRetryAt = this.#deps.clock.elapsed() + this.#bufferPauseMs(isStored, isDraining);
     } catch (reason) {
       this.#bug = { reason };
     } finally {
@@ -305,39 +297,39 @@ export class Delivery {
   }
 
   #needsRelief(isDraining: boolean): boolean {
-    const { spool, queue, clock } = this.#deps;
-    if (spool === undefined || this.#isStoring || clock.elapsed() < this.#spoolRetryAt || !this.isOutage) {
+    const { buffer, queue, clock } = this.#deps;
+    if (buffer === undefined || this.#isStoring || clock.elapsed() < this.#bufferRetryAt || !this.isOutage) {
       return false;
     }
-    return isDraining || queue.fullness >= SPOOL_FULLNESS || queue.hasWaiters;
+    return isDraining || queue.fullness >= BUFFER_FULLNESS || queue.hasWaiters;
   }
 
-  #spoolPauseMs(isStored: boolean, isDraining: boolean): number {
+  #bufferPauseMs(isStored: boolean, isDraining: boolean): number {
     if (!isStored) {
-      return SPOOL_RETRY_MS;
+      return BUFFER_RETRY_MS;
     }
-    return isDraining || this.#deps.queue.fullness >= SPOOL_FULLNESS ? 0 : SPOOL_GATHER_MS;
+    return isDraining || this.#deps.queue.fullness >= BUFFER_FULLNESS ? 0 : BUFFER_GATHER_MS;
   }
 
-  /** True when the batches are in the spool, in one file, and out of the queue; else none is. */
+  /** True when the batches are in the buffer, in one file, and out of the queue; else none is. */
   async #store(batches: readonly Batch[]): Promise<boolean> {
-    const { spool, ledger, queue } = this.#deps;
-    if (spool === undefined) {
+    const { buffer, ledger, queue } = this.#deps;
+    if (buffer === undefined) {
       return false;
     }
     const joined = joinBatches(batches);
     const { rows } = joined;
     try {
-      await spool.store(joined);
+      await buffer.store(joined);
     } catch (error) {
-      // Once for each reason in an outage: a spool that is full stays so for hours, and is tried every few seconds.
+      // Once for each reason in an outage: a buffer that is full stays so for hours, and is tried every few seconds.
       const reason = messageOf(error);
-      const level = reason === this.#spoolFault ? "debug" : "error";
-      this.#spoolFault = reason;
+      const level = reason === this.#bufferFault ? "debug" : "error";
+      this.#bufferFault = reason;
       this.#deps.logger[level]({ reason, rows }, "spool: cannot write; the batch stays in memory");
       return false;
     }
-    this.#spoolFault = undefined;
+    this.#bufferFault = undefined;
     ledger.spool(rows);
     for (const batch of batches) {
       this.#end(batch);

@@ -60,7 +60,7 @@ export class EventQueue {
     return this.#rows;
   }
 
-  /** Of them, those whose batch has been taken: the sink is writing it, or the spool. */
+  /** Of them, those whose batch has been taken: the sink is writing it, or the buffer. */
   get inFlightRows(): number {
     let rows = 0;
     for (const batch of this.#taken) {

@@ -64,7 +64,7 @@ export class IntakeClosedError extends Error {
 /**
  * - `new` → `running` by start()
  * - `running` → `draining` by stopIntake() or close(): nothing more is taken in, what is queued is written
- * - `draining` → `closed` when the queue is empty, or at the deadline when the rest is in the spool or given up
+ * - `draining` → `closed` when the queue is empty, or at the deadline when the rest is in the buffer or given up
  * - `new` → `closed` by stopIntake() or close()
  */
 type FlusherState = "new" | "running" | "draining" | "closed";
@@ -171,7 +171,7 @@ export class Flusher {
     return this.#delivery.fault;
   }
 
-  /** When the sink last took a batch, of the queue or of the spool, in Unix milliseconds; undefined before the first. */
+  /** When the sink last took a batch, of the queue or of the buffer, in Unix milliseconds; undefined before the first. */
   lastFlushAt(): number | undefined {
     return this.#delivery.lastSuccessAt;
   }
@@ -277,7 +277,7 @@ export class Flusher {
           return this.#delivery.saveRest();
         }
       } else {
-        // First, for if the spool always came first and could take everything, the sink would not be tried again.
+        // First, for if the buffer always came first and could take everything, the sink would not be tried again.
         this.#delivery.begin(() => this.#nextDue());
         this.#delivery.beginRelief(this.#state === "draining");
       }

@@ -3,20 +3,11 @@
  * service's health from start to close(); it never refuses an event, the queue does.
  */
 import type { Logger } from "pino";
+import type { BatchBuffer } from "../buffer/buffer.js";
 import type { Clock } from "../util/clock.js";
 
 /** A bounded place for events. */
-export interface Bounded {
-  /** In use. */
-  readonly bytes: number;
-  readonly maxBytes: number;
-}
-
-/** The place on disk. */
-export interface BoundedOnDisk extends Bounded {
-  /** False: what is free there is not to be had. */
-  readonly isWritable: boolean;
-}
+type Room = Pick<BatchBuffer, "bytes" | "maxBytes">;
 
 /** What the sink last had to say. */
 export interface SinkFaults {
@@ -31,12 +22,12 @@ export interface ReadinessListener {
 }
 
 export interface ReadinessDeps {
-  readonly queue: Bounded;
+  readonly queue: Room;
   /** undefined: there is only memory. */
-  readonly spool: BoundedOnDisk | undefined;
+  readonly buffer: (Room & Pick<BatchBuffer, "isWritable">) | undefined;
   readonly flusher: SinkFaults;
-  /** undefined: there is no spool. Where nothing new comes it alone finds out what the schema lacks. */
-  readonly spoolReplay: SinkFaults | undefined;
+  /** undefined: there is no buffer. Where nothing new comes it alone finds out what the schema lacks. */
+  readonly replay: SinkFaults | undefined;
   readonly health: ReadinessListener;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -75,13 +66,13 @@ export class Readiness {
     this.#cancelLook?.();
   }
 
-  /** Share of the room for events in use, from 0 to 1: memory and, if it can be written, the spool. */
+  /** Share of the room for events in use, from 0 to 1: memory and, if it can be written, the buffer. */
   fullness(): number {
-    const { queue, spool } = this.#deps;
-    if (spool === undefined || !spool.isWritable) {
+    const { queue, buffer } = this.#deps;
+    if (buffer === undefined || !buffer.isWritable) {
       return queue.bytes / queue.maxBytes;
     }
-    return (queue.bytes + Math.min(spool.bytes, spool.maxBytes)) / (queue.maxBytes + spool.maxBytes);
+    return (queue.bytes + Math.min(buffer.bytes, buffer.maxBytes)) / (queue.maxBytes + buffer.maxBytes);
   }
 
   #look(): void {
@@ -106,10 +97,8 @@ export class Readiness {
     if (this.#isFull) {
       return "the room for events is nearly used up";
     }
-    const { flusher, spoolReplay } = this.#deps;
-    const fault = [flusher.sinkFault(), spoolReplay?.sinkFault()].find(
-      (each) => each?.faultClass === "schema",
-    );
+    const { flusher, replay } = this.#deps;
+    const fault = [flusher.sinkFault(), replay?.sinkFault()].find((each) => each?.faultClass === "schema");
     return fault && `the database needs a repair: ${fault.message}`;
   }
 }

@@ -26,7 +26,7 @@ export interface StatusParts {
     /** Unix milliseconds. */
     lastFlushAt(): number | undefined;
   };
-  readonly spoolReplay: SinkFaults | undefined;
+  readonly replay: SinkFaults | undefined;
   /** Rejects when the database does not say; at once when `signal` aborts. */
   readonly readTables: (signal: AbortSignal) => Promise<TableState>;
 }
@@ -122,12 +122,12 @@ function flushOf(parts: StatusParts | undefined): FlushStatus {
 }
 
 /** Of what is new before that of the spool: mostly they are the same. */
-function faultOf({ flusher, spoolReplay }: StatusParts): FlushStatus["fault"] {
+function faultOf({ flusher, replay }: StatusParts): FlushStatus["fault"] {
   const fault = flusher.sinkFault();
   if (fault !== undefined) {
     return { faultClass: fault.faultClass, message: fault.message };
   }
-  const ofSpool = spoolReplay?.sinkFault();
+  const ofSpool = replay?.sinkFault();
   return ofSpool === undefined
     ? null
     : { faultClass: ofSpool.faultClass, message: `the spool cannot be replayed: ${ofSpool.message}` };

@@ -51,7 +51,7 @@ export class FlusherRig {
       queue: this.queue,
       ledger: this.ledger,
       sink: this.sink,
-      spool: options.spool,
+      buffer: options.spool,
       clock: this.clock,
       random: options.random ?? (() => ALMOST_ONE),
       logger: this.#logger(),

@@ -16,6 +16,7 @@ import { TUPLE_MAX_BYTES } from "../../event/tuple-codec.js";
 import type { Clock } from "../../util/clock.js";
 import { DirectoryLock } from "../../util/directory-lock.js";
 import { codeOf, messageOf } from "../../util/error-message.js";
+import { type BatchBuffer, BufferFullError, type BufferRecovery } from "../buffer.js";
 import { DiskDeadline, unlessHanging } from "./disk-deadline.js";
 import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
 import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
@@ -31,7 +32,7 @@ import {
 } from "./spool-recovery.js";
 
 /** The batch would not fit within the spool's bound; nothing was kept. */
-export class SpoolFullError extends Error {
+export class SpoolFullError extends BufferFullError {
   override readonly name = "SpoolFullError";
 
   constructor(neededBytes: number, freeBytes: number) {
@@ -46,14 +47,6 @@ export class SpoolOpenError extends Error {
   constructor(cause: unknown) {
     super(`SPOOL_DIR: ${messageOf(cause)}`, { cause });
   }
-}
-
-/** What an earlier run had left, in rows. */
-export interface SpoolRecovery {
-  /** In files that will be replayed. */
-  readonly rows: number;
-  /** In files that were set aside although their header could still be read. */
-  readonly setAsideRows: number;
 }
 
 export interface SpoolDeps {
@@ -83,7 +76,7 @@ export function spoolMinBytes(flushMaxRows: number): number {
 }
 
 /** A bounded store of batches on disk. `new` → `open` by open(); → `closed`, for good, by close(). */
-export class Spool {
+export class Spool implements BatchBuffer<SpoolEntry> {
   readonly #directory: string;
   readonly #maxBytes: number;
   readonly #clock: Clock;
@@ -98,7 +91,7 @@ export class Spool {
   #closing: Promise<void> | undefined;
   /** Ends when the stores that were asked for have; one at a time keeps the order. */
   #storing: Promise<void> = Promise.resolve();
-  #onStored: (() => void) | undefined;
+  #onAvailable: (() => void) | undefined;
 
   /** Oldest first. */
   readonly #entries: SpoolEntry[] = [];
@@ -162,7 +155,7 @@ export class Spool {
    *
    * @throws SpoolOpenError when another service uses the directory, or it cannot be used at all
    */
-  async open(): Promise<SpoolRecovery> {
+  async open(): Promise<BufferRecovery> {
     if (this.#state !== "new" || this.#lock !== undefined) {
       throw new Error("a spool is opened once");
     }
@@ -213,8 +206,8 @@ export class Spool {
   }
 
   /** Calls `listener` after each batch that was stored, in place of any listener before. */
-  onStored(listener: (() => void) | undefined): void {
-    this.#onStored = listener;
+  onAvailable(listener: (() => void) | undefined): void {
+    this.#onAvailable = listener;
   }
 
   /** The batch that has been here the longest. */
@@ -281,7 +274,7 @@ export class Spool {
 
   async #close(): Promise<void> {
     this.#state = "closed";
-    this.#onStored = undefined;
+    this.#onAvailable = undefined;
     await this.#storing;
     // A disk that hangs does not keep us: the system gives the lock free when the process ends.
     await this.#disk.run(async () => this.#lock?.close()).catch(unlessHanging);
@@ -313,7 +306,7 @@ export class Spool {
     this.#lastNumber = this.#nextNumber;
     this.#nextNumber = undefined;
     this.#add({ name, rows: batch.rows, bytes });
-    this.#onStored?.();
+    this.#onAvailable?.();
   }
 
   async #write(path: string, batch: EncodedBatch): Promise<void> {

@@ -3,10 +3,10 @@ import { pino } from "pino";
 import { Spool } from "../../../src/buffer/spool/spool.js";
 import { decodeSpoolFile } from "../../../src/buffer/spool/spool-file.js";
 import type { EncodedBatch } from "../../../src/event/encoded-batch.js";
+import { BufferReplay } from "../../../src/ingest/buffer-replay.js";
 import { EventQueue } from "../../../src/ingest/event-queue.js";
 import { Flusher } from "../../../src/ingest/flusher.js";
 import { Ledger } from "../../../src/ingest/ledger.js";
-import { SpoolReplay } from "../../../src/ingest/spool-replay.js";
 import type { Sink, WriteOptions, WriteOutcome } from "../../../src/sink/sink.js";
 import { decodeTuples } from "../../support/decoded.js";
 import { eventOf, row, uuidv7At } from "../../support/encoded.js";
@@ -29,7 +29,7 @@ class Life {
   readonly fs: MemorySpoolFs;
   readonly spool: Spool;
   readonly flusher: Flusher;
-  readonly replay: SpoolReplay;
+  readonly replay: BufferReplay;
   isKilled = false;
 
   constructor(world: World, startMs: number) {
@@ -52,8 +52,8 @@ class Life {
     };
     const { spool, queue } = this;
     const options = { flushIntervalMs: 1000, shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS };
-    this.flusher = new Flusher({ ...shared, queue, sink, spool, options });
-    this.replay = new SpoolReplay({ ...shared, spool, sink, liveTraffic: this.flusher });
+    this.flusher = new Flusher({ ...shared, queue, sink, buffer: spool, options });
+    this.replay = new BufferReplay({ ...shared, buffer: spool, sink, liveTraffic: this.flusher });
   }
 
   async start(): Promise<void> {

@@ -10,7 +10,7 @@ const spool = { bytes: 0, maxBytes: 900, isWritable: true };
 let fault: { faultClass: string; message: string } | undefined;
 let spoolFault: typeof fault;
 const flusher = { sinkFault: () => fault };
-const spoolReplay = { sinkFault: () => spoolFault };
+const replay = { sinkFault: () => spoolFault };
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -25,9 +25,9 @@ function makeReadiness(options: { withSpool: boolean }): Readiness {
   const logger = pino({ level: "silent" });
   return new Readiness({
     queue,
-    spool: options.withSpool ? spool : undefined,
+    buffer: options.withSpool ? spool : undefined,
     flusher,
-    spoolReplay: options.withSpool ? spoolReplay : undefined,
+    replay: options.withSpool ? replay : undefined,
     health,
     clock,
     logger,

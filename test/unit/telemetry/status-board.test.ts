@@ -15,7 +15,7 @@ function rig(overrides: Partial<StatusParts> = {}) {
     queue: { rows: 2, bytes: 160, maxBytes: 1_000 },
     spool: undefined,
     flusher: { lastFlushAt: () => undefined, sinkFault: () => undefined },
-    spoolReplay: undefined,
+    replay: undefined,
     readTables: async () => TABLES,
     ...overrides,
   };
@@ -63,7 +63,7 @@ describe("StatusBoard", () => {
 
   it("tells why what is in the spool is not replayed while nothing else fails", async () => {
     const fault = { faultClass: "unknown", message: "no such thing" };
-    const { board, parts } = rig({ spoolReplay: { sinkFault: () => fault } });
+    const { board, parts } = rig({ replay: { sinkFault: () => fault } });
     board.watch(parts);
     expect(await board.read()).toMatchObject({
       flush: { fault: { faultClass: "unknown", message: "the spool cannot be replayed: no such thing" } },

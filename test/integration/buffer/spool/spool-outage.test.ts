@@ -5,10 +5,10 @@ import { pino } from "pino";
 import { Spool } from "../../../../src/buffer/spool/spool.js";
 import { EventIds } from "../../../../src/event/event-id.js";
 import { formatUuid } from "../../../../src/event/uuid.js";
+import { BufferReplay } from "../../../../src/ingest/buffer-replay.js";
 import { EventQueue } from "../../../../src/ingest/event-queue.js";
 import { Flusher } from "../../../../src/ingest/flusher.js";
 import { Ledger } from "../../../../src/ingest/ledger.js";
-import { SpoolReplay } from "../../../../src/ingest/spool-replay.js";
 import { migrate } from "../../../../src/postgres/migrate.js";
 import { PostgresSink } from "../../../../src/sink/postgres-sink.js";
 import { type Sink, SinkError } from "../../../../src/sink/sink.js";
@@ -53,7 +53,7 @@ class PartOfService {
   readonly queue = new EventQueue({ flushMaxRows: 20, queueMaxBytes: 2 ** 20 });
   readonly spool: Spool;
   readonly flusher: Flusher;
-  readonly replay: SpoolReplay;
+  readonly replay: BufferReplay;
   /** How every write fails; `after commit` writes the rows first, as when the answer to COMMIT is lost. */
   outage: "before commit" | "after commit" | undefined;
   /** Opens when rows have been written and the answer to that was lost. */
@@ -71,8 +71,16 @@ class PartOfService {
     this.spool = new Spool({ directory, maxBytes: 2 ** 24, clock, logger });
     const { spool } = this;
     const options = { flushIntervalMs: 20, shutdownTimeoutMs: 10_000 };
-    this.flusher = new Flusher({ queue, ledger, sink, spool, clock, random, logger, options });
-    this.replay = new SpoolReplay({ spool, sink, ledger, liveTraffic: this.flusher, clock, random, logger });
+    this.flusher = new Flusher({ queue, ledger, sink, buffer: spool, clock, random, logger, options });
+    this.replay = new BufferReplay({
+      buffer: spool,
+      sink,
+      ledger,
+      liveTraffic: this.flusher,
+      clock,
+      random,
+      logger,
+    });
   }
 
   async start(): Promise<void> {

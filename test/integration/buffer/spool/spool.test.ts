@@ -127,7 +127,7 @@ describe("storing", () => {
   it("tells its listener of each batch", async () => {
     const spool = await openSpool();
     let told = 0;
-    spool.onStored(() => {
+    spool.onAvailable(() => {
       told += 1;
     });
     await spool.store(batchOf(1));

@@ -1,13 +1,14 @@
 import { pino } from "pino";
+import type { BufferedBatch } from "../../../src/buffer/buffer.js";
 import type { EncodedBatch } from "../../../src/event/encoded-batch.js";
+import { BufferReplay } from "../../../src/ingest/buffer-replay.js";
 import { Ledger } from "../../../src/ingest/ledger.js";
-import { type SpooledBatch, SpoolReplay } from "../../../src/ingest/spool-replay.js";
 import { type Sink, SinkError, type WriteOptions, type WriteOutcome } from "../../../src/sink/sink.js";
 import { FakeClock } from "../../support/fake-clock.js";
 
 /** A spool in memory. A batch's first chunk says which one it is. */
 class FakeSpool {
-  readonly batches: SpooledBatch[] = [];
+  readonly batches: BufferedBatch[] = [];
   readonly removed: string[] = [];
   readonly damaged = new Set<string>();
   readFault: Error | undefined;
@@ -19,14 +20,14 @@ class FakeSpool {
     this.#listener?.();
   }
 
-  oldest(): SpooledBatch | undefined {
+  oldest(): BufferedBatch | undefined {
     if (this.oldestFault !== undefined) {
       throw this.oldestFault;
     }
     return this.batches[0];
   }
 
-  async read(batch: SpooledBatch): Promise<EncodedBatch | undefined> {
+  async read(batch: BufferedBatch): Promise<EncodedBatch | undefined> {
     if (this.readFault !== undefined) {
       throw this.readFault;
     }
@@ -38,12 +39,12 @@ class FakeSpool {
     return { rows: batch.rows, bytes: chunk.length, chunks: [chunk] };
   }
 
-  async remove(batch: SpooledBatch): Promise<void> {
+  async remove(batch: BufferedBatch): Promise<void> {
     this.#take(batch);
     this.removed.push(batch.name);
   }
 
-  onStored(listener: (() => void) | undefined): void {
+  onAvailable(listener: (() => void) | undefined): void {
     this.#listener = listener;
   }
 
@@ -51,7 +52,7 @@ class FakeSpool {
     return this.#listener !== undefined;
   }
 
-  #take(batch: SpooledBatch): void {
+  #take(batch: BufferedBatch): void {
     this.batches.splice(this.batches.indexOf(batch), 1);
   }
 }
@@ -86,7 +87,7 @@ let spool: FakeSpool;
 let sink: FakeSink;
 let ledger: Ledger;
 let live: { fault: unknown; queuedRows: number; sinkFault(): unknown; sinkWorks(): void };
-let replay: SpoolReplay;
+let replay: BufferReplay;
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -103,8 +104,8 @@ beforeEach(() => {
       this.fault = undefined;
     },
   };
-  replay = new SpoolReplay({
-    spool,
+  replay = new BufferReplay({
+    buffer: spool,
     sink,
     ledger,
     liveTraffic: live,
@@ -129,7 +130,7 @@ function store(name: string, rows = 10): void {
 
 const tried = () => sink.tries.map(({ name }) => name);
 
-describe("SpoolReplay", () => {
+describe("BufferReplay", () => {
   it("replays what an earlier run left, oldest first, and removes each batch once it is written", async () => {
     for (const name of ["a", "b", "c"]) {
       spool.store(name, 10);
@@ -368,8 +369,8 @@ describe("SpoolReplay", () => {
 
 test("what left the spool is in the books, and each try is told, as it ended", async () => {
   const tries: unknown[] = [];
-  const observed = new SpoolReplay({
-    spool,
+  const observed = new BufferReplay({
+    buffer: spool,
     sink,
     ledger,
     liveTraffic: live,

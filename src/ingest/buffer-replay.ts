@@ -1,8 +1,9 @@
 /**
- * The background job that writes what is in the spool to the sink, oldest first, beside live traffic; it never
- * puts anything into the spool, and takes nothing out before the sink has it.
+ * The background job that writes what is in the buffer to the sink, oldest first, beside live traffic; it never
+ * puts anything into the buffer, and takes nothing out before the sink has it.
  */
 import type { Logger } from "pino";
+import type { BatchBuffer, BufferedBatch } from "../buffer/buffer.js";
 import type { EncodedBatch } from "../event/encoded-batch.js";
 import { type Sink, SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
@@ -12,23 +13,11 @@ import { Waker } from "../util/waker.js";
 import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
 
-/** A batch in the spool, before it is read. */
-export interface SpooledBatch {
-  /** Says in the log which one it is. */
-  readonly name: string;
-  readonly rows: number;
-}
-
-/** Where the batches come from. `B` is whatever the spool knows them by. Calls end within seconds, even if a disk hangs. */
-export interface SpooledBatches<B extends SpooledBatch = SpooledBatch> {
-  oldest(): B | undefined;
-  /** Undefined: it is damaged and was set aside; rejects when another try may do. */
-  read(batch: B): Promise<EncodedBatch | undefined>;
-  /** Takes out a batch whose rows have all ended. */
-  remove(batch: B): Promise<void>;
-  /** Calls `listener` after each batch that was put in. */
-  onStored(listener: (() => void) | undefined): void;
-}
+/** Where the batches come from. */
+export type BatchSource<B extends BufferedBatch> = Pick<
+  BatchBuffer<B>,
+  "oldest" | "read" | "remove" | "onAvailable"
+>;
 
 /** What live traffic, which goes to the same sink, knows of it. */
 export interface LiveTraffic {
@@ -40,8 +29,8 @@ export interface LiveTraffic {
   sinkWorks(): void;
 }
 
-export interface SpoolReplayDeps<B extends SpooledBatch = SpooledBatch> {
-  readonly spool: SpooledBatches<B>;
+export interface BufferReplayDeps<B extends BufferedBatch = BufferedBatch> {
+  readonly buffer: BatchSource<B>;
   readonly sink: Sink;
   readonly ledger: Ledger;
   readonly liveTraffic: LiveTraffic;
@@ -58,12 +47,12 @@ const RESTART_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 10_000, minMs: 10
 const RETRY_BACKOFF: BackoffOptions = { firstMs: 200, maxMs: 30_000, minMs: 100 };
 
 /**
- * Replays the spool, one batch at a time. `new` → `running` by start(); → `closed`, for good, by close().
+ * Replays the buffer, one batch at a time. `new` → `running` by start(); → `closed`, for good, by close().
  *
  * While the sink fails it tries with backoff, and not at all while live traffic is trying already.
  */
-export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
-  readonly #deps: SpoolReplayDeps<B>;
+export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
+  readonly #deps: BufferReplayDeps<B>;
   readonly #observer: FlushObserver;
 
   #state: "new" | "running" | "closed" = "new";
@@ -81,10 +70,10 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
   #hasLiveFault = false;
   #crashes = 0;
   #loopFault: string | undefined;
-  /** Since the spool was empty the last time. */
+  /** Since the buffer was empty the last time. */
   #replayed = { files: 0, rows: 0 };
 
-  constructor(deps: SpoolReplayDeps<B>) {
+  constructor(deps: BufferReplayDeps<B>) {
     this.#deps = deps;
     this.#observer = deps.observer ?? UNOBSERVED;
     this.#waker = new Waker(deps.clock);
@@ -95,7 +84,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     return this.#loopFault;
   }
 
-  /** Why what is in the spool is not replayed; undefined when the last batch was, or none has been tried. */
+  /** Why what is in the buffer is not replayed; undefined when the last batch was, or none has been tried. */
   sinkFault(): SinkError | undefined {
     return this.#sinkFault;
   }
@@ -106,17 +95,17 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
       return;
     }
     this.#state = "running";
-    this.#deps.spool.onStored(() => this.#waker.wake());
+    this.#deps.buffer.onAvailable(() => this.#waker.wake());
     this.#loop = this.#supervise();
   }
 
   /**
-   * Ends at once: what the sink is writing is aborted and stays in the spool, which is safe whether or not it was
+   * Ends at once: what the sink is writing is aborted and stays in the buffer, which is safe whether or not it was
    * written. Resolves when nothing is in flight any more: a disk that hangs is given its time.
    */
   async close(): Promise<void> {
     if (this.#state === "running") {
-      this.#deps.spool.onStored(undefined);
+      this.#deps.buffer.onAvailable(undefined);
     }
     this.#state = "closed";
     this.#abort.abort(new Error("the replay of the spool is ending"));
@@ -149,7 +138,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
 
   /** Replays one batch, or waits for a reason to. */
   async #step(): Promise<void> {
-    const batch = this.#deps.spool.oldest();
+    const batch = this.#deps.buffer.oldest();
     if (batch === undefined) {
       this.#reportEmpty();
       await this.#waker.wait();
@@ -178,7 +167,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
   }
 
   async #replay(batch: B): Promise<void> {
-    const { spool, sink, ledger, clock, logger } = this.#deps;
+    const { buffer, sink, ledger, clock, logger } = this.#deps;
     const startedAt = clock.elapsed();
     const encoded = await this.#read(batch, startedAt);
     if (encoded === undefined || this.#state !== "running") {
@@ -195,7 +184,7 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
     }
     ledger.replay(batch.rows, outcome);
     this.#observer.written(encoded, outcome, clock.elapsed() - startedAt);
-    await spool.remove(batch);
+    await buffer.remove(batch);
     this.#failures = 0;
     this.#sinkFault = undefined;
     this.#retryAt = 0;
@@ -208,9 +197,9 @@ export class SpoolReplay<B extends SpooledBatch = SpooledBatch> {
 
   /** Undefined when there is nothing to write, now or ever; that is booked then. */
   async #read(batch: B, startedAt: number): Promise<EncodedBatch | undefined> {
-    const { spool, ledger } = this.#deps;
+    const { buffer, ledger } = this.#deps;
     try {
-      const encoded = await spool.read(batch);
+      const encoded = await buffer.read(batch);
       if (encoded === undefined) {
         ledger.spooled -= batch.rows;
         ledger.setAside += batch.rows;
