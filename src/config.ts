@@ -5,11 +5,10 @@ import { z } from "zod";
 import { spoolMinBytes } from "./buffer/spool/spool.js";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
-import { DEFAULT_BODY_LIMITS } from "./rpc/body-limits.js";
-import { DEFAULT_MAX_STOCK_CALLS } from "./rpc/call-slots.js";
+import { DEFAULT_BODY_LIMITS, DEFAULT_MAX_STOCK_CALLS } from "./rpc/limits.js";
+import { isProxyRange } from "./server/caller-address.js";
+import { isOrigin } from "./server/cors.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
-import { isOrigin } from "./server/origin.js";
-import { isProxyRange } from "./server/trusted-proxies.js";
 
 /** One setting, as `--help` and the documentation show it. */
 export interface SettingDoc {

@@ -3,8 +3,7 @@ import type { DescMethodUnary } from "@bufbuild/protobuf";
 import { Histogram, Registry } from "prom-client";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import type { CallContext, UnaryHandler } from "../../src/rpc/unary-method.js";
-import { CallDurations } from "../../src/telemetry/call-durations.js";
-import { onCallEnd } from "../../src/telemetry/call-end.js";
+import { CallDurations, onCallEnd } from "../../src/telemetry/calls.js";
 import { METRICS } from "../../src/telemetry/metric-definitions.js";
 import { systemClock } from "../../src/util/clock.js";
 

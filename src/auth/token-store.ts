@@ -1,11 +1,25 @@
-/** The tokens in force: tells who a call is from; it never writes the file that they come from. */
+/** The tokens in force: tells who a call is from, and what that caller may push. */
 import { timingSafeEqual } from "node:crypto";
 import type { Logger } from "pino";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
-import type { Caller } from "./caller.js";
 import { hashSecret, parseAuthorization } from "./token.js";
 import { readTokenFile, type TokenEntry } from "./token-file.js";
+
+/** The holder of a token. */
+export interface Caller {
+  /** The token's public id: stays the same when the tokens are loaded again. */
+  readonly id: string;
+  /** The name that the operator gave it. */
+  readonly name: string;
+  /** The properties that it may push; undefined: any. */
+  readonly properties: ReadonlySet<string> | undefined;
+}
+
+/** Whether a caller may push a property. Without tokens there is no caller, and everyone may. */
+export function mayPush(caller: Caller | undefined, property: string): boolean {
+  return caller?.properties === undefined || caller.properties.has(property);
+}
 
 export interface TokenStoreDeps {
   /** Path of the file. */

@@ -1,5 +1,5 @@
 /** Lets only those call who prove who they are, and says who they are; it never looks into a message. */
-import type { Caller } from "../auth/caller.js";
+import type { Caller } from "../auth/token-store.js";
 import { unauthenticated } from "./errors.js";
 import { methodPath, type UnaryInterceptor, type UnaryMethod } from "./unary-method.js";
 

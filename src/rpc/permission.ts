@@ -1,5 +1,5 @@
 /** What a caller's token allows it to push; it knows no codes. */
-import { type Caller, mayPush } from "../auth/caller.js";
+import { type Caller, mayPush } from "../auth/token-store.js";
 import type { FieldViolation } from "../ingest/admission.js";
 
 /** Never with the property itself, which may be as long as a request. */

@@ -1,6 +1,15 @@
-/** What the protocols are held to, by either lane; it parses and writes nothing itself. */
-import { validateUniversalHandlerOptions } from "@connectrpc/connect/protocol";
+/** What the protocols are held to, on either lane: options, time-outs and compression. */
+import { compressionNegotiate, validateUniversalHandlerOptions } from "@connectrpc/connect/protocol";
+import {
+  headerTimeout as connectTimeoutHeader,
+  parseTimeout as parseConnect,
+} from "@connectrpc/connect/protocol-connect";
+import {
+  headerTimeout as grpcTimeoutHeader,
+  parseTimeout as parseGrpc,
+} from "@connectrpc/connect/protocol-grpc";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import { TIMER_MAX_MS } from "../util/clock.js";
 
 /**
  * The options of connect's router, with connect's own defaults written out, but for the largest message (BodyLimits).
@@ -11,3 +20,69 @@ import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 export const PROTOCOL_OPTIONS = validateUniversalHandlerOptions({
   acceptCompression: [compressionGzip, compressionBrotli],
 });
+
+/** Milliseconds; undefined: no limit; "malformed": the protocol has an error for it. */
+export type CallTimeout = number | undefined | "malformed";
+
+type Parse = typeof parseConnect;
+
+function read(parse: Parse, value: string): CallTimeout {
+  const { timeoutMs, error } = parse(value, Number.MAX_SAFE_INTEGER);
+  if (error !== undefined) {
+    return "malformed";
+  }
+  return timeoutMs !== undefined && timeoutMs > TIMER_MAX_MS ? undefined : timeoutMs;
+}
+
+/** What the header Connect-Timeout-Ms says. */
+export function readConnectTimeout(value: string | undefined): CallTimeout {
+  return value === undefined ? undefined : read(parseConnect, value);
+}
+
+/** What the header Grpc-Timeout says. */
+export function readGrpcTimeout(value: string | undefined): CallTimeout {
+  return value === undefined ? undefined : read(parseGrpc, value);
+}
+
+/**
+ * Removes a time-out that is longer than a timer can be. connect hands it to a timer as it is, and so the call's
+ * time would be over at once.
+ */
+export function forgetEndlessTimeout(header: Headers): void {
+  const connect = header.get(connectTimeoutHeader);
+  if (connect !== null && readConnectTimeout(connect) === undefined) {
+    header.delete(connectTimeoutHeader);
+  }
+  const grpc = header.get(grpcTimeoutHeader);
+  if (grpc !== null && readGrpcTimeout(grpc) === undefined) {
+    header.delete(grpcTimeoutHeader);
+  }
+}
+
+/** A compression that both sides know; null: none. */
+export type ResponseCompression = ReturnType<typeof compressionNegotiate>["response"];
+
+/** Chosen for what clients say they accept, of which there are few kinds. */
+const chosen = new Map<string, ResponseCompression>();
+const CHOSEN_MAX = 64;
+
+/** The compression for a client that accepts those that `accepted`, a request header, lists. */
+export function chooseCompression(accepted: string | undefined): ResponseCompression {
+  if (accepted === undefined) {
+    return null;
+  }
+  let compression = chosen.get(accepted);
+  if (compression === undefined) {
+    // The last parameter only matters to errors, and there is none without a compressed request.
+    compression = compressionNegotiate(PROTOCOL_OPTIONS.acceptCompression, null, accepted, "").response;
+    if (chosen.size < CHOSEN_MAX) {
+      chosen.set(accepted, compression);
+    }
+  }
+  return compression;
+}
+
+/** Whether an answer is large enough for compression to pay. */
+export function isWorthCompressing(bytes: Uint8Array): boolean {
+  return bytes.length >= PROTOCOL_OPTIONS.compressMinBytes;
+}

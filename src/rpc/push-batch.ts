@@ -1,15 +1,14 @@
 /** The handler of StatsService.PushBatch: judges each event, queues those it can, and names the others. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { AckMode, type PushBatchResponseSchema, type StatsService } from "../../gen/stats/v1/stats_pb.js";
-import { type Caller, mayPush } from "../auth/caller.js";
+import { type Caller, mayPush } from "../auth/token-store.js";
 import { type EventInput, type FieldViolation, InvalidEventError } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
 import { QueueFullError } from "../ingest/flusher.js";
-import { ackModeFault, whenDurable } from "./ack-mode.js";
-import { BatchRejections } from "./batch-rejections.js";
 import { toConnectError } from "./errors.js";
 import type { EventIntake } from "./push.js";
-import { Rejections } from "./rejections.js";
+import { ackModeFault, whenDurable } from "./push.js";
+import { BatchRejections, Rejections } from "./rejections.js";
 import type { CallContext, UnaryHandler } from "./unary-method.js";
 
 /** Judges events without throwing. */

@@ -1,9 +1,9 @@
 /** What a unary method is, apart from the lane that its calls come by; it knows no protocol. */
 import type { DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
-import type { Caller } from "../auth/caller.js";
+import type { Caller } from "../auth/token-store.js";
 import { jsonReadOptions } from "./enum-names.js";
-import { notesOf } from "./request-notes.js";
+import { notesOf } from "./stock-lane.js";
 
 /** What a handler may know of a call besides its message. */
 export interface CallContext {

@@ -1,8 +1,23 @@
 /** Lets scripts of other origins call from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol); it refuses no request. */
 import { cors as connectCors } from "@connectrpc/connect";
 import cors from "cors";
-import { ANY_ORIGIN } from "./origin.js";
 import type { RpcFastLane, RpcHandler } from "./rpc-handler.js";
+
+/** Stands for every origin. */
+export const ANY_ORIGIN = "*";
+
+/** Whether this is what browsers send as Origin, such as "https://example.com:8080", or "*". */
+export function isOrigin(text: string): boolean {
+  if (text === ANY_ORIGIN) {
+    return true;
+  }
+  if (!URL.canParse(text)) {
+    return false;
+  }
+  const { protocol, host } = new URL(text);
+  // No browser sends a pattern, and none is matched here.
+  return host !== "" && !host.includes("*") && text === `${protocol}//${host}`;
+}
 
 /** How long browsers may keep the answer to a preflight, in seconds; none keeps it longer. */
 const PREFLIGHT_MAX_AGE_S = 7_200;

@@ -14,15 +14,14 @@ import {
 import { Server as NetServer, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { type Clock, systemClock } from "../util/clock.js";
-import { DropLog } from "./drop-log.js";
-import { guardHandler } from "./guard-handler.js";
+import { DropLog } from "./connection-limit.js";
+import { ProtocolSniffer, TlsAcceptor, type TlsCredentialsSource } from "./entrance.js";
 import { Http1Connections } from "./http1-connections.js";
 import { Http2Sessions } from "./http2-sessions.js";
 import { DEFAULT_RPC_SERVER_LIMITS, type RpcServerLimits } from "./limits.js";
 import { type BoundAddress, listen } from "./listen.js";
-import { ProtocolSniffer } from "./protocol-sniffer.js";
 import type { RpcFastLane, RpcHandler } from "./rpc-handler.js";
-import { TlsAcceptor, type TlsCredentialsSource } from "./tls-acceptor.js";
+import { guardHandler } from "./rpc-handler.js";
 
 /** What {@link RpcServer} needs. */
 export interface RpcServerOptions {

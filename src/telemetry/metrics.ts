@@ -5,12 +5,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { FlushObserver } from "../ingest/flush-observer.js";
 import type { Ledger } from "../ingest/ledger.js";
-import type { UnhandledReason } from "../rpc/rpc-dispatcher.js";
+import type { UnhandledReason } from "../rpc/stock-lane.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
 import type { Clock } from "../util/clock.js";
 import { FAULT_CLASSES } from "../util/fault-class.js";
 import { version } from "../util/package-info.js";
-import { CallDurations } from "./call-durations.js";
+import { CallDurations } from "./calls.js";
 import { METRICS, type MetricDefinition } from "./metric-definitions.js";
 
 /** The parts that are read. All of their numbers must be there, and belong together, at any time. */

@@ -24,7 +24,7 @@ import type { CallContext, UnaryInterceptor } from "../rpc/unary-method.js";
 import type { Sink, WriteOptions, WriteOutcome } from "../sink/sink.js";
 import { messageOf } from "../util/error-message.js";
 import { version } from "../util/package-info.js";
-import { CALL_OK, type CallCode, callCodeOf } from "./call-end.js";
+import { CALL_OK, type CallCode, callCodeOf } from "./calls.js";
 
 /** Links of one flush: a batch may have the events of 10,000 calls. */
 export const FLUSH_LINKS_MAX = 64;

@@ -4,7 +4,7 @@ import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild
 import fc from "fast-check";
 import { HealthCheckRequestSchema } from "../../gen/health/v1/health_pb.js";
 import { AckMode, PushRequestSchema } from "../../gen/stats/v1/stats_pb.js";
-import { DEFAULT_BODY_LIMITS } from "../../src/rpc/body-limits.js";
+import { DEFAULT_BODY_LIMITS } from "../../src/rpc/limits.js";
 import { anyProperty } from "./arbitraries.js";
 import { FATE } from "./lane-pair.js";
 

@@ -1,6 +1,6 @@
 /** What the primary and its workers say to each other over Node's IPC channel; it sends nothing itself. */
 import { z } from "zod";
-import type { MetricsReading } from "../../telemetry/cluster-metrics.js";
+import type { MetricsReading } from "../../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../../telemetry/service-status.js";
 import type { FinalBooks } from "../runnable.js";
 

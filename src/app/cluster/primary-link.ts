@@ -1,7 +1,7 @@
 /** A worker's end of the channel to its primary: hears what to do and tells how it is; it decides nothing. */
 import type { Worker } from "node:cluster";
 import type { HealthProbes } from "../../server/admin-server.js";
-import type { MetricsReading } from "../../telemetry/cluster-metrics.js";
+import type { MetricsReading } from "../../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../../telemetry/service-status.js";
 import type { Clock } from "../../util/clock.js";
 import { type Assignment, readToWorker, type ToPrimary } from "./messages.js";

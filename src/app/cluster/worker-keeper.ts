@@ -1,7 +1,7 @@
 /** Keeps one worker process running, from the first start to the stop; it knows nothing of events. */
 import type { Logger } from "pino";
 import type { BoundAddress } from "../../server/listen.js";
-import { type MetricsReading, WorkerMetrics } from "../../telemetry/cluster-metrics.js";
+import { type MetricsReading, WorkerMetrics } from "../../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../../telemetry/service-status.js";
 import { backoffMs } from "../../util/backoff.js";
 import type { Clock } from "../../util/clock.js";

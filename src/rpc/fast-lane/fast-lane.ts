@@ -5,19 +5,25 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Logger } from "pino";
-import { type CallerAddress, type Connection, connectionAddress } from "../../server/peer.js";
+import type { Caller } from "../../auth/token-store.js";
+import { type CallerAddress, type Connection, connectionAddress } from "../../server/caller-address.js";
 import type { RpcFastLane, RpcHandler } from "../../server/rpc-handler.js";
 import { type Clock, systemClock } from "../../util/clock.js";
 import type { RefusesByHeader } from "../authentication.js";
-import { BodyLimits } from "../body-limits.js";
-import { readConnectTimeout, readGrpcTimeout } from "../call-timeout.js";
-import type { UnaryMethod } from "../unary-method.js";
-import { type BodyReader, readRequestBody, readStreamBody } from "./body-reader.js";
-import { CONNECT_FORMATS, ConnectUnary } from "./connect-unary.js";
-import { type Exchange, type ExchangeDeps, Http1Exchange, Http2Exchange } from "./exchange.js";
-import { GRPC_FORMATS, GrpcUnary } from "./grpc-unary.js";
-import { type CallOutput, LaneCall } from "./lane-call.js";
+import { BodyLimits } from "../limits.js";
+import { readConnectTimeout, readGrpcTimeout } from "../protocol-options.js";
+import type { CallContext, UnaryMethod } from "../unary-method.js";
+import {
+  type BodyReader,
+  type Exchange,
+  type ExchangeDeps,
+  Http1Exchange,
+  Http2Exchange,
+  readRequestBody,
+  readStreamBody,
+} from "./exchange.js";
 import { LaneMethod } from "./lane-method.js";
+import { CONNECT_FORMATS, ConnectUnary, GRPC_FORMATS, GrpcUnary } from "./unary-protocols.js";
 
 export interface FastLaneDeps {
   readonly methods: readonly UnaryMethod[];
@@ -176,5 +182,69 @@ class FastLane implements RpcFastLane {
       this.#knownAuthority = authority;
     }
     return true;
+  }
+}
+
+/** What the answer is written to: closed before that, the caller has left. */
+export type CallOutput = ServerResponse | ServerHttp2Stream;
+
+/** A call's context. Make it when the header has come: the caller's time runs from then. */
+export class LaneCall implements CallContext {
+  readonly address: Uint8Array;
+  caller: Caller | undefined;
+  readonly arrivedAt: number;
+  readonly #headers: IncomingHttpHeaders;
+  readonly #output: CallOutput;
+  readonly #clock: Clock;
+  /** By {@link Clock.elapsed}. */
+  readonly #deadlineAt: number | undefined;
+  /** Set while the handler waits. */
+  #onAbandoned: (() => void) | undefined;
+  #cancelTimer: (() => void) | undefined;
+
+  constructor(
+    address: Uint8Array,
+    headers: IncomingHttpHeaders,
+    output: CallOutput,
+    timeoutMs: number | undefined,
+    clock: Clock,
+  ) {
+    this.address = address;
+    this.#headers = headers;
+    this.#output = output;
+    this.#clock = clock;
+    this.arrivedAt = clock.elapsed();
+    this.#deadlineAt = timeoutMs === undefined ? undefined : this.arrivedAt + timeoutMs;
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  }
+
+  onAbandoned(listener: () => void): void {
+    const leftMs = this.#deadlineAt === undefined ? undefined : this.#deadlineAt - this.#clock.elapsed();
+    if (this.#output.destroyed || (leftMs !== undefined && leftMs <= 0)) {
+      listener();
+      return;
+    }
+    this.#onAbandoned = listener;
+    // Nobody takes this listener off: an output is of one call, and closes after its answer, too.
+    this.#output.on("close", () => this.#abandon());
+    if (leftMs !== undefined) {
+      this.#cancelTimer = this.#clock.schedule(leftMs, () => this.#abandon());
+    }
+  }
+
+  /** The handler is done: it is told nothing any more. */
+  end(): void {
+    this.#onAbandoned = undefined;
+    this.#cancelTimer?.();
+  }
+
+  #abandon(): void {
+    const listener = this.#onAbandoned;
+    this.end();
+    listener?.();
   }
 }

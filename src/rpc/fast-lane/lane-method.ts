@@ -13,7 +13,7 @@ import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 import { EnumNames } from "../enum-names.js";
 import { PROTOCOL_OPTIONS } from "../protocol-options.js";
 import { type MessageFormat, methodPath, type UnaryMethod } from "../unary-method.js";
-import type { LaneCall } from "./lane-call.js";
+import type { LaneCall } from "./fast-lane.js";
 
 /** A request message that has been read. Opaque here: the handler knows its type. */
 export type RequestMessage = Parameters<UnaryMethod["handle"]>[0];

@@ -1,6 +1,6 @@
 /** Attacks by connections alone. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { openFilesLimit } from "../../../src/server/open-files.js";
+import { openFilesLimit } from "../../../src/server/connection-limit.js";
 import { type Attack, amount, didHappen } from "../support/attack.js";
 import { Attacker, CLOSED, eventually, gather, leaveAll, Tally } from "../support/attacker.js";
 

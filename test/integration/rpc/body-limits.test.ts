@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { BodyLimits } from "../../../src/rpc/body-limits.js";
+import { BodyLimits } from "../../../src/rpc/limits.js";
 import { FatefulIntake, type LanePort, openLanePort, pushMethod } from "../../support/lane-pair.js";
 import { RawConnection } from "../../support/rpc-port.js";
 import { EVENT, frame, pushesOf, pushOf, type RpcRequest } from "../../support/rpc-requests.js";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { decodeInet } from "../../../src/event/inet.js";
 import type { AdmittedEvent, Batch } from "../../../src/ingest/batch.js";
-import { trustProxies } from "../../../src/server/trusted-proxies.js";
+import { trustProxies } from "../../../src/server/caller-address.js";
 import { FatefulIntake, type LanePort, openLanePort, pushMethod } from "../../support/lane-pair.js";
 import { EVENT, pushesOf, type RpcRequest } from "../../support/rpc-requests.js";
 import { exchangeHttp1, exchangeHttp2, http1Bytes, withSession } from "../../support/wire-clients.js";

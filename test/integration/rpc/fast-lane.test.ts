@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { DEFAULT_BODY_LIMITS } from "../../../src/rpc/body-limits.js";
+import { DEFAULT_BODY_LIMITS } from "../../../src/rpc/limits.js";
 import { type LanePair, type LanePort, openLanePair } from "../../support/lane-pair.js";
 import {
   anyHttp1Request,

@@ -7,9 +7,9 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { AckMode, StatsService } from "../../../gen/stats/v1/stats_pb.js";
-import { createRpcDispatcher } from "../../../src/rpc/rpc-dispatcher.js";
+import { createRpcDispatcher } from "../../../src/rpc/stock-lane.js";
 import { routeUnaryMethod } from "../../../src/rpc/unary-method.js";
-import type { CallerAddress } from "../../../src/server/peer.js";
+import type { CallerAddress } from "../../../src/server/caller-address.js";
 import { RpcServer } from "../../../src/server/rpc-server.js";
 import { FATE, FatefulIntake, pushMethod } from "../../support/lane-pair.js";
 import { silent } from "../../support/rpc-port.js";

@@ -3,7 +3,7 @@ import { connect } from "node:http2";
 import { pino } from "pino";
 import type { RefusesByHeader } from "../../../src/rpc/authentication.js";
 import { createFastLane } from "../../../src/rpc/fast-lane/fast-lane.js";
-import { createRpcDispatcher, type UnhandledReason } from "../../../src/rpc/rpc-dispatcher.js";
+import { createRpcDispatcher, type UnhandledReason } from "../../../src/rpc/stock-lane.js";
 import { routeUnaryMethod } from "../../../src/rpc/unary-method.js";
 import { RpcServer } from "../../../src/server/rpc-server.js";
 import { FatefulIntake, pushMethod } from "../../support/lane-pair.js";

@@ -4,8 +4,8 @@ import { connect } from "node:http2";
 import { buffer } from "node:stream/consumers";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { healthRoutes } from "../../../src/rpc/health-service.js";
+import { connectionAddress, connectionOf } from "../../../src/server/caller-address.js";
 import { Health } from "../../../src/server/health.js";
-import { connectionAddress, connectionOf } from "../../../src/server/peer.js";
 import type { RpcFastLane, RpcHandler } from "../../../src/server/rpc-handler.js";
 import { makeGate, openRpcPort, RawConnection, type RpcPort } from "../../support/rpc-port.js";
 

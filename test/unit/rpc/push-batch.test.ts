@@ -13,7 +13,7 @@ import {
   PushBatchResponseSchema,
   RejectionReason,
 } from "../../../gen/stats/v1/stats_pb.js";
-import type { Caller } from "../../../src/auth/caller.js";
+import type { Caller } from "../../../src/auth/token-store.js";
 import { EventIds } from "../../../src/event/event-id.js";
 import { encodeInet } from "../../../src/event/inet.js";
 import { Admission } from "../../../src/ingest/admission.js";

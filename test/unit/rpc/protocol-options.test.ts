@@ -1,4 +1,8 @@
-import { forgetEndlessTimeout, readConnectTimeout, readGrpcTimeout } from "../../../src/rpc/call-timeout.js";
+import {
+  forgetEndlessTimeout,
+  readConnectTimeout,
+  readGrpcTimeout,
+} from "../../../src/rpc/protocol-options.js";
 
 const TIMER_MAX_MS = 2 ** 31 - 1;
 

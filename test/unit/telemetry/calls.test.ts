@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { Registry } from "prom-client";
 import { PushRequestSchema, StatsService } from "../../../gen/stats/v1/stats_pb.js";
 import type { UnaryHandler } from "../../../src/rpc/unary-method.js";
-import { CallDurations } from "../../../src/telemetry/call-durations.js";
+import { CallDurations } from "../../../src/telemetry/calls.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { Scrape } from "../../support/scrape.js";
 

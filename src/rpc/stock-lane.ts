@@ -1,20 +1,35 @@
-/** Sends each HTTP request to the method it names, over whichever of the three protocols; knows no method itself. */
+/**
+ * The stock lane: sends each HTTP request through connect's router to the method that it names, over whichever of the
+ * three protocols.
+ */
 import type { DescMethod } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ConnectRouter, createConnectRouter } from "@connectrpc/connect";
-import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type ContextValues,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  type Interceptor,
+} from "@connectrpc/connect";
+import {
+  createAsyncIterable,
+  readAllBytes,
+  type UniversalHandler,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
-import { type CallerAddress, connectionAddress, connectionOf } from "../server/peer.js";
+import { type CallerAddress, connectionAddress, connectionOf } from "../server/caller-address.js";
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import type { RefusesByHeader } from "./authentication.js";
-import { BodyLimits } from "./body-limits.js";
-import { CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./call-slots.js";
-import { forgetEndlessTimeout } from "./call-timeout.js";
-import { blameCaller } from "./malformed-request.js";
-import { PROTOCOL_OPTIONS } from "./protocol-options.js";
-import { noteReached, type RequestNotes, withNotes } from "./request-notes.js";
-import { UploadReader } from "./upload-reader.js";
+import { BodyLimits, CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./limits.js";
+import { forgetEndlessTimeout, PROTOCOL_OPTIONS } from "./protocol-options.js";
+import { UploadReader } from "./request-body.js";
 
 /**
  * Why a request was answered without a method:
@@ -164,4 +179,65 @@ async function answer(
     );
     response.destroy();
   }
+}
+
+/** Notes on one request. */
+export interface RequestNotes {
+  /** The caller's address in PostgreSQL's binary inet form; no bytes when it is not known. */
+  readonly address: Uint8Array;
+  /** When its header had come, by `Clock.elapsed`. */
+  readonly arrivedAt: number;
+  /** A method got its message, or its stream of messages. */
+  hasReachedMethod: boolean;
+}
+
+const notesKey = createContextKey<RequestNotes | undefined>(undefined);
+
+/** The context values of a request with these notes. */
+export function withNotes(notes: RequestNotes): ContextValues {
+  return createContextValues().set(notesKey, notes);
+}
+
+/** The notes on the request that a context belongs to. The dispatcher makes every context with some. */
+export function notesOf(values: ContextValues): RequestNotes {
+  const notes = values.get(notesKey);
+  if (notes === undefined) {
+    throw new Error("a request came past the dispatcher");
+  }
+  return notes;
+}
+
+/** Notes that a request has reached its method. */
+export const noteReached: Interceptor = (next) => (request) => {
+  notesOf(request.contextValues).hasReachedMethod = true;
+  return next(request);
+};
+
+const HTTP_BAD_REQUEST = 400;
+const HTTP_INTERNAL_ERROR = 500;
+/** Far more than an error of connect's own making has. */
+const ERROR_MAX_BYTES = 64 * 1024;
+/** What connect's message starts with when it cannot parse protobuf's binary format, or decompress a body. */
+const CALLERS_FAULTS = ["parse binary: ", "decompression failed"];
+
+/**
+ * Over the Connect protocol, connect answers a body that is not a protobuf message, or not compressed as it says, with
+ * "internal" and HTTP status 500, which tells callers to retry and operators to look for a bug. Makes it
+ * "invalid_argument" and 400, as it is for JSON and for most of what is no gzip. gRPC and gRPC-Web keep INTERNAL, which
+ * is what their own implementations answer.
+ */
+export async function blameCaller(response: UniversalServerResponse): Promise<UniversalServerResponse> {
+  if (response.status !== HTTP_INTERNAL_ERROR || response.body === undefined) {
+    return response;
+  }
+  const bytes = await readAllBytes(response.body as AsyncIterable<Uint8Array>, ERROR_MAX_BYTES);
+  const error = JSON.parse(Buffer.from(bytes).toString()) as { code?: string; message?: string };
+  const isCallersFault = CALLERS_FAULTS.some((fault) => error.message?.startsWith(fault));
+  if (error.code !== codeToString(Code.Internal) || !isCallersFault) {
+    return { ...response, body: createAsyncIterable([bytes]) };
+  }
+  const body = Buffer.from(JSON.stringify({ ...error, code: codeToString(Code.InvalidArgument) }));
+  const header = new Headers(response.header);
+  header.set("content-length", String(body.length));
+  return { ...response, status: HTTP_BAD_REQUEST, header, body: createAsyncIterable([body]) };
 }

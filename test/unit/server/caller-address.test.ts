@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Socket } from "node:net";
 import fc from "fast-check";
 import { decodeInet, encodeInet } from "../../../src/event/inet.js";
-import { isProxyRange, trustProxies } from "../../../src/server/trusted-proxies.js";
+import { isProxyRange, trustProxies } from "../../../src/server/caller-address.js";
 
 const PEER = "10.0.0.1";
 

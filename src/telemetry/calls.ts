@@ -1,12 +1,75 @@
-/**
- * How long calls took, by method and code: a histogram for Prometheus that costs a call some ten nanoseconds. The one of
- * prom-client makes a key of the labels' values with each observation, which costs more than all else that is measured.
- */
+/** How calls ended and how long they took: told to listeners, written to the log, counted in a histogram. */
+import type { DescMethodUnary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
+import type { Logger } from "pino";
 import type { Metric } from "prom-client";
-import type { UnaryInterceptor } from "../rpc/unary-method.js";
+import type { CallContext, UnaryInterceptor } from "../rpc/unary-method.js";
 import type { Clock } from "../util/clock.js";
-import { type CallCode, callCodeName, onCallEnd } from "./call-end.js";
 import type { MetricDefinition } from "./metric-definitions.js";
+
+/** How a call ended: 0 is OK, the others are Connect's codes, which are gRPC's too. */
+export type CallCode = Code | typeof CALL_OK;
+
+export const CALL_OK = 0;
+
+/** Called when a call has its answer, which has not been written yet. It must not throw. */
+export type CallEndListener = (call: CallContext, code: CallCode) => void;
+
+/** For example `ok` or `invalid_argument`. */
+export function callCodeName(code: CallCode): string {
+  return code === CALL_OK ? "ok" : codeToString(code);
+}
+
+/** The code that the caller of a call that ended with `error` gets. */
+export function callCodeOf(error: unknown): Code {
+  return error instanceof ConnectError ? error.code : Code.Internal;
+}
+
+/** An interceptor that tells of each call's end; `listen` makes the listener of a method. */
+export function onCallEnd(listen: (method: DescMethodUnary) => CallEndListener): UnaryInterceptor {
+  return (next, method) => {
+    const onEnd = listen(method);
+    return (request, call) => {
+      let answer: ReturnType<typeof next>;
+      try {
+        answer = next(request, call);
+      } catch (error) {
+        onEnd(call, callCodeOf(error));
+        throw error;
+      }
+      if (answer instanceof Promise) {
+        return whenSettled(answer, call, onEnd);
+      }
+      onEnd(call, CALL_OK);
+      return answer;
+    };
+  };
+}
+
+async function whenSettled<T>(answer: Promise<T>, call: CallContext, onEnd: CallEndListener): Promise<T> {
+  try {
+    const message = await answer;
+    onEnd(call, CALL_OK);
+    return message;
+  } catch (error) {
+    onEnd(call, callCodeOf(error));
+    throw error;
+  }
+}
+
+export interface CallLogDeps {
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Makes the interceptor. Leave it out of the chain when the level is higher: a line that is not written costs, too. */
+export function createCallLog({ logger, clock }: CallLogDeps): UnaryInterceptor {
+  return onCallEnd(({ name: method }) => (call, code) => {
+    const durationMs = Math.round((clock.elapsed() - call.arrivedAt) * 1e3) / 1e3;
+    logger.debug({ method, code: callCodeName(code), durationMs }, "call");
+  });
+}
 
 const MS_PER_SECOND = 1e3;
 

@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { isLoopback, warnIfExposed } from "../../../src/server/exposure.js";
+import { isLoopback, warnIfExposed } from "../../../src/server/listen.js";
 
 test.each(["localhost", "127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])(
   "only this machine reaches %s",

@@ -1,10 +1,10 @@
 import { Ledger } from "../../../src/ingest/ledger.js";
+import { Metrics } from "../../../src/telemetry/metrics.js";
 import {
   clusterMetricsRoute,
   type MetricsReading,
   WorkerMetrics,
-} from "../../../src/telemetry/cluster-metrics.js";
-import { Metrics } from "../../../src/telemetry/metrics.js";
+} from "../../../src/telemetry/metrics-route.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { Scrape } from "../../support/scrape.js";
 

@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { type CallOutput, LaneCall } from "../../../../src/rpc/fast-lane/lane-call.js";
+import { type CallOutput, LaneCall } from "../../../../src/rpc/fast-lane/fast-lane.js";
 import { FakeClock } from "../../../support/fake-clock.js";
 
 const PEER = Uint8Array.of(1);

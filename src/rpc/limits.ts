@@ -1,0 +1,116 @@
+/** What calls may take together: memory for bodies that arrive, slots on the stock lane, places to wait for durability. */
+import { AckMode } from "../../gen/stats/v1/stats_pb.js";
+import { FairShare } from "../util/fair-share.js";
+import { tooManyCalls } from "./errors.js";
+import type { UnaryInterceptor } from "./unary-method.js";
+
+/** Bounds of request bodies, in bytes. */
+export interface BodyLimitsOptions {
+  /** Largest message, after decompression. */
+  readonly requestMaxBytes: number;
+  /** Memory for the bodies of all requests together that are still arriving. */
+  readonly bodiesMaxBytes: number;
+}
+
+export const DEFAULT_BODY_LIMITS: BodyLimitsOptions = Object.freeze({
+  requestMaxBytes: 1024 * 1024,
+  bodiesMaxBytes: 64 * 1024 * 1024,
+});
+
+/**
+ * A body up to this size is not counted, in bytes. The number of requests bounds what such bodies take, and they are let
+ * in however many large ones are on their way, or stuck on it. Far more than any Push has.
+ */
+const SMALL_BODY_BYTES = 4 * 1024;
+
+/** Knows the bounds and what is taken. */
+export class BodyLimits {
+  readonly requestMaxBytes: number;
+  readonly #bodiesMaxBytes: number;
+  #usedBytes = 0;
+
+  constructor(options: BodyLimitsOptions = DEFAULT_BODY_LIMITS) {
+    this.requestMaxBytes = options.requestMaxBytes;
+    this.#bodiesMaxBytes = options.bodiesMaxBytes;
+  }
+
+  /** What counted bodies take now, in bytes. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** Whether a body of this size is counted. */
+  counts(bytes: number): boolean {
+    return bytes > SMALL_BODY_BYTES;
+  }
+
+  /** Lets a body grow. False: there is no room, and it still counts with `fromBytes`. */
+  tryGrow(fromBytes: number, toBytes: number): boolean {
+    const usedBytes = this.#usedBytes - this.#counted(fromBytes) + this.#counted(toBytes);
+    if (usedBytes > this.#bodiesMaxBytes) {
+      return false;
+    }
+    this.#usedBytes = usedBytes;
+    return true;
+  }
+
+  /** Takes note that a body is gone. */
+  leave(bytes: number): void {
+    this.#usedBytes -= this.#counted(bytes);
+  }
+
+  #counted(bytes: number): number {
+    return this.counts(bytes) ? bytes : 0;
+  }
+}
+
+/** A call on the stock lane takes some 50 KB until it is over (Node 20, connect 2.1), and may last for ever. */
+export const DEFAULT_MAX_STOCK_CALLS = 4096;
+
+/** Slots for calls. Each caller that has one may have more only while it has fewer than are free. */
+export class CallSlots {
+  readonly #count: number;
+  readonly #shares = new FairShare();
+  #taken = 0;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  /** Takes a slot; gives what frees it again, once; undefined when there is none for this caller. */
+  take(caller: string): (() => void) | undefined {
+    const free = this.#count - this.#taken;
+    if (free <= 0 || !this.#shares.allows(caller, free)) {
+      return undefined;
+    }
+    this.#taken += 1;
+    this.#shares.add(caller, 1);
+    return () => {
+      this.#taken -= 1;
+      this.#shares.release([[caller, 1]]);
+    };
+  }
+}
+
+/**
+ * Makes the interceptor. Of all methods together at most `maxWaiting` calls wait at a time; one more is refused before
+ * its events are taken. Calls with ACK_MODE_QUEUED go through, however many wait.
+ */
+export function limitWaiting(maxWaiting: number): UnaryInterceptor {
+  let waiting = 0;
+  const leave = () => {
+    waiting -= 1;
+  };
+  return (next) => (request, call) => {
+    const { ack } = request as { readonly ack?: AckMode };
+    if (ack === AckMode.DURABLE && waiting >= maxWaiting) {
+      throw tooManyCalls(maxWaiting);
+    }
+    const answer = next(request, call);
+    if (answer instanceof Promise) {
+      waiting += 1;
+      answer.then(leave, leave);
+    }
+    return answer;
+  };
+}
