@@ -9,6 +9,7 @@ import type { PoolClient } from "pg";
 import type { Logger } from "pino";
 import type { FaultClass } from "../util/fault-class.js";
 import { closePool, createPool, withConnection } from "./pool.js";
+import { LOCK_NOT_AVAILABLE, sqlstateOf } from "./sqlstate.js";
 
 /** The database and the migrations of this version do not go together; a person has to look. */
 export class MigrationError extends Error {
@@ -32,8 +33,12 @@ interface AppliedMigration {
 
 /** Serialises services that start at the same time. Any number will do, as long as it never changes. */
 const ADVISORY_LOCK_KEY = 7_305_806_211;
-/** Longest wait for a service that is migrating the same database, and for each lock that a migration takes. */
+/** Longest wait for a service that is migrating the same database, and for all locks that a file takes. */
 const LOCK_TIMEOUT_MS = 10_000;
+/** Services may be writing: their inserts queue behind a lock that we wait for, so each try to get it is short. */
+const LOCK_TRY_MS = 200;
+/** Between two tries, for what queued behind the first. */
+const LOCK_PAUSE_SECONDS = 0.8;
 /** Longest wait for an answer; PostgreSQL's own word that a lock is not to be had comes before. */
 const ANSWER_TIMEOUT_MS = 15_000;
 /** Longest time for one file, which may have every row of a table to go through. */
@@ -103,7 +108,7 @@ export async function migrate({
       await lock(client, lockTimeoutMs);
       const missing = await missingMigrations(client, migrations);
       for (const migration of missing) {
-        await apply(client, migration);
+        await applyWhenLockable(client, migration, lockTimeoutMs);
         logger.info({ migration: migration.name }, "migration applied");
       }
       return missing.map(({ name }) => name);
@@ -147,7 +152,25 @@ async function missingMigrations(client: PoolClient, migrations: readonly Migrat
   return migrations.filter(({ version }) => !appliedVersions.has(version));
 }
 
-/** No rollback: a failure ends the session, and with it the transaction. */
+/** Tries a file again for as long as others hold the locks that it needs, but not for longer than `timeoutMs`. */
+async function applyWhenLockable(client: PoolClient, migration: Migration, timeoutMs: number): Promise<void> {
+  await client.query(`SET lock_timeout = ${Math.min(LOCK_TRY_MS, timeoutMs)}`);
+  const triesMax = Math.ceil(timeoutMs / (LOCK_TRY_MS + LOCK_PAUSE_SECONDS * 1000));
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await apply(client, migration);
+      return;
+    } catch (error) {
+      if (sqlstateOf(error) !== LOCK_NOT_AVAILABLE || tries >= triesMax) {
+        throw error;
+      }
+    }
+    await client.query("ROLLBACK");
+    await client.query(`SELECT pg_sleep(${LOCK_PAUSE_SECONDS})`);
+  }
+}
+
+/** No rollback: a failure that is not tried again ends the session, and with it the transaction. */
 async function apply(client: PoolClient, { version, name, sql, hash }: Migration): Promise<void> {
   await client.query("BEGIN");
   const file = { text: sql, query_timeout: FILE_TIMEOUT_MS };

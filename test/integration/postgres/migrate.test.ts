@@ -244,3 +244,77 @@ describe("the migration that partitions incoming_dead", () => {
     expect(rows).toEqual([{ id: OLD_DAY, may_insert: true, may_select: true, may_delete: false }]);
   });
 });
+
+describe("the migration that adds counts", () => {
+  const row = (id: number) =>
+    `INSERT INTO incoming (id, property, property_section, property_id, stamp)
+     VALUES ('${String(id).padStart(8, "0")}-0000-7000-8000-000000000000', 'news', 1, ${id}, now())`;
+
+  async function migrateUpTo(version: number): Promise<void> {
+    for (const name of await readdir(migrationsDirectory)) {
+      if (Number(name.slice(0, 4)) <= version) {
+        await copyFile(join(migrationsDirectory, name), join(directory, name));
+      }
+    }
+    await run();
+  }
+
+  it("marks the rows that were there, and takes all later ones as not counted, of older transactions too", async () => {
+    await migrateUpTo(3);
+    await database.pool.query(row(1));
+    const older = await database.pool.connect();
+    await older.query("BEGIN; SELECT txid_current();");
+    await migrateUpTo(4);
+    await older.query(`${row(2)}; COMMIT`);
+    older.release();
+    await database.pool.query(row(3));
+    const { rows } = await database.pool.query(
+      `SELECT property_id::integer AS item, tx = backfill_tx AS old, txid_visible_in_snapshot(tx, snapshot) AS counted
+       FROM incoming, counts_state, counts_cluster WHERE tier = 'day' ORDER BY 1`,
+    );
+    expect(rows).toEqual([
+      { item: 1, old: true, counted: true },
+      { item: 2, old: false, counted: false },
+      { item: 3, old: false, counted: false },
+    ]);
+    const backfill = await database.pool.query(
+      "SELECT start_time = '-infinity' AND end_time = 'infinity' AS all FROM counts_backfill",
+    );
+    expect(backfill.rows).toEqual([{ all: true }]);
+  });
+
+  it("has nothing to count later in an empty database", async () => {
+    await migrateUpTo(4);
+    expect((await database.pool.query("SELECT FROM counts_backfill")).rowCount).toBe(0);
+  });
+
+  it("gets its lock between two inserts, and makes none wait longer than one try", async () => {
+    await migrateUpTo(3);
+    const writer = await openTransaction(database.pool, row(1));
+    const migrating = migrateUpTo(4);
+    await lockWaiters(database.pool);
+    // It waits for the writer, so this one waits for it: until it gives up for now.
+    await database.pool.query(`SET lock_timeout = '10s'; ${row(2)}`);
+    await writer[Symbol.asyncDispose]();
+    await migrating;
+    const { rows } = await database.pool.query("SELECT count(tx)::integer AS rows FROM incoming");
+    expect(rows).toEqual([{ rows: 2 }]);
+  });
+
+  it("gives the counts to those who could read and write the events", async () => {
+    await migrateUpTo(3);
+    await using reader = await createRole(database, "GRANT SELECT ON incoming TO $role");
+    await using writer = await createRole(database, "GRANT SELECT, INSERT ON incoming TO $role");
+    await migrateUpTo(4);
+    const { rows } = await database.pool.query(
+      `SELECT has_table_privilege(role, 'counts_hour', 'SELECT') AS may_read,
+         has_table_privilege(role, 'counts_hour', 'UPDATE') AS may_write
+       FROM unnest($1::text[]) WITH ORDINALITY AS roles (role, nr) ORDER BY nr`,
+      [[reader.name, writer.name]],
+    );
+    expect(rows).toEqual([
+      { may_read: true, may_write: false },
+      { may_read: true, may_write: true },
+    ]);
+  });
+});
