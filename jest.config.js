@@ -12,13 +12,6 @@ const withPostgres = {
   globalTeardown: "<rootDir>/test/support/global-teardown.js",
 };
 
-const browser = {
-  ...shared,
-  ...withPostgres,
-  displayName: "browser",
-  testMatch: ["<rootDir>/test/browser/**/*.test.ts"],
-};
-
 /** @type {import("jest").Config} */
 export default {
   // Most tests wait for processes, so three keep two cores busy; each also takes its share of the server's connections.
@@ -42,7 +35,11 @@ export default {
       testMatch: ["<rootDir>/test/attack/**/*.test.ts"],
     },
     { ...shared, ...withPostgres, displayName: "e2e", testMatch: ["<rootDir>/test/e2e/**/*.test.ts"] },
-    // They need a Chromium, which npm does not bring; so only `npm run test:browser` runs them.
-    ...(process.env.BROWSER_TESTS === "on" ? [browser] : []),
+    {
+      ...shared,
+      ...withPostgres,
+      displayName: "browser",
+      testMatch: ["<rootDir>/test/browser/**/*.test.ts"],
+    },
   ],
 };

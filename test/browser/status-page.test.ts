@@ -3,17 +3,12 @@ import { Health } from "../../src/server/health.js";
 import { statusPageRoutes } from "../../src/telemetry/status-page.js";
 import { createTestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
+import { CHROMIUM, describeWith } from "../support/needs.js";
 import { push } from "../support/pushes.js";
 import { silent } from "../support/rpc-port.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { aStatus } from "../support/status.js";
 import { Chromium } from "./support/chromium.js";
-
-let chromium: Chromium;
-beforeAll(async () => {
-  chromium = await Chromium.launch();
-});
-afterAll(() => chromium?.[Symbol.asyncDispose]());
 
 const EVENT = { property: "news", section: 3, id: 42, ack: "ACK_MODE_DURABLE" };
 
@@ -32,94 +27,102 @@ const COUNT_AND_HOLD = `
 const UNTIL_HIDDEN = `document.hidden ||
   new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }))`;
 
-describe.each([["1"], ["2"]])("the page of a service with WORKERS=%s", (WORKERS) => {
-  test("shows that the service is ready, and counts events as they come", async () => {
+describeWith(CHROMIUM, "the status page in a browser", (path) => {
+  let chromium: Chromium;
+  beforeAll(async () => {
+    chromium = await Chromium.launch(path);
+  });
+  afterAll(() => chromium?.[Symbol.asyncDispose]());
+
+  describe.each([["1"], ["2"]])("the page of a service with WORKERS=%s", (WORKERS) => {
+    test("shows that the service is ready, and counts events as they come", async () => {
+      await using database = await createTestDatabase();
+      await using service = await ServiceProcess.start({ DATABASE_URL: database.url, WORKERS });
+      const page = await chromium.open(service.adminUrl);
+      await page.shows("#verdict", "Alive and ready");
+      await page.shows("[data-text=books]", "They balance.");
+      for (const inserted of ["1", "2"]) {
+        await push(service.url, EVENT);
+        await page.shows("[data-text=inserted]", inserted);
+      }
+      expect(await page.text("[data-text=accepted]")).toBe("2");
+      expect(page.complaints).toEqual([]);
+    });
+  });
+
+  test("the page says when the service stops, and goes on when it is back", async () => {
     await using database = await createTestDatabase();
-    await using service = await ServiceProcess.start({ DATABASE_URL: database.url, WORKERS });
+    const settings = { DATABASE_URL: database.url, ADMIN_PORT: String(await freePort()) };
+    await using service = await ServiceProcess.start(settings);
     const page = await chromium.open(service.adminUrl);
     await page.shows("#verdict", "Alive and ready");
-    await page.shows("[data-text=books]", "They balance.");
-    for (const inserted of ["1", "2"]) {
-      await push(service.url, EVENT);
-      await page.shows("[data-text=inserted]", inserted);
-    }
-    expect(await page.text("[data-text=accepted]")).toBe("2");
-    expect(page.complaints).toEqual([]);
-  });
-});
-
-test("the page says when the service stops, and goes on when it is back", async () => {
-  await using database = await createTestDatabase();
-  const settings = { DATABASE_URL: database.url, ADMIN_PORT: String(await freePort()) };
-  await using service = await ServiceProcess.start(settings);
-  const page = await chromium.open(service.adminUrl);
-  await page.shows("#verdict", "Alive and ready");
-  await service.stop();
-  await page.shows("#verdict", "No answer");
-  expect(await page.text("#reason")).toMatch(/^Since \d/);
-  await using _successor = await ServiceProcess.start(settings);
-  await page.shows("#verdict", "Alive and ready");
-  await page.shows("#reason", "");
-});
-
-describe("the page", () => {
-  let status: unknown;
-  let admin: AdminServer;
-  let url: string;
-  beforeEach(async () => {
-    const routes = { ...statusPageRoutes, "/status": () => jsonAnswer(status) };
-    admin = new AdminServer({ host: "127.0.0.1", port: 0, health: new Health(), logger: silent, routes });
-    url = `http://127.0.0.1:${(await admin.listen()).port}`;
-  });
-  afterEach(() => admin.close());
-
-  test("says why the service is not ready", async () => {
-    status = aStatus({ readiness: { ok: false, reason: "stopping" } });
-    const page = await chromium.open(url);
-    await page.shows("#verdict", "Not ready");
-    await page.shows("#reason", "stopping");
-  });
-
-  test("fits a phone, with long words of PostgreSQL, too", async () => {
-    const message = "x".repeat(300);
-    status = aStatus({ flush: { lastSuccessAt: null, fault: { faultClass: "schema", message } } });
-    const page = await chromium.open(url);
-    const phone = { width: 360, height: 640, deviceScaleFactor: 1, mobile: true };
-    await page.send("Emulation.setDeviceMetricsOverride", phone);
-    await page.shows("[data-text=lastFlush]", /x{300}/);
-    expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(360);
-  });
-
-  test("takes nothing in a status for markup", async () => {
-    const message = "<img src=x onerror=alert(1)>";
-    status = aStatus({ flush: { lastSuccessAt: null, fault: { faultClass: "schema", message } } });
-    const page = await chromium.open(url);
-    await page.shows("[data-text=lastFlush]", /<img src=x onerror=alert\(1\)>/);
-    expect(await page.evaluate("document.images.length")).toBe(0);
-  });
-
-  test("says that there is no answer when it cannot make sense of one", async () => {
-    status = {};
-    const page = await chromium.open(url);
+    await service.stop();
     await page.shows("#verdict", "No answer");
+    expect(await page.text("#reason")).toMatch(/^Since \d/);
+    await using _successor = await ServiceProcess.start(settings);
+    await page.shows("#verdict", "Alive and ready");
+    await page.shows("#reason", "");
   });
 
-  test("asks nothing while nobody looks at it", async () => {
-    status = aStatus();
-    const page = await chromium.open("about:blank");
-    await page.send("Page.addScriptToEvaluateOnNewDocument", { source: COUNT_AND_HOLD });
-    await page.load(url);
-    await page.shows("#verdict", "Alive and ready");
+  describe("the page", () => {
+    let status: unknown;
+    let admin: AdminServer;
+    let url: string;
+    beforeEach(async () => {
+      const routes = { ...statusPageRoutes, "/status": () => jsonAnswer(status) };
+      admin = new AdminServer({ host: "127.0.0.1", port: 0, health: new Health(), logger: silent, routes });
+      url = `http://127.0.0.1:${(await admin.listen()).port}`;
+    });
+    afterEach(() => admin.close());
 
-    const other = await chromium.open("about:blank");
-    await other.send("Page.bringToFront");
-    await page.evaluate(UNTIL_HIDDEN);
-    await page.evaluate("endPause()");
-    expect(await page.evaluate("asked")).toBe(1);
+    test("says why the service is not ready", async () => {
+      status = aStatus({ readiness: { ok: false, reason: "stopping" } });
+      const page = await chromium.open(url);
+      await page.shows("#verdict", "Not ready");
+      await page.shows("#reason", "stopping");
+    });
 
-    status = aStatus({ readiness: { ok: false, reason: "stopping" } });
-    await page.send("Page.bringToFront");
-    await page.shows("#verdict", "Not ready");
-    expect(await page.evaluate("asked")).toBe(2);
+    test("fits a phone, with long words of PostgreSQL, too", async () => {
+      const message = "x".repeat(300);
+      status = aStatus({ flush: { lastSuccessAt: null, fault: { faultClass: "schema", message } } });
+      const page = await chromium.open(url);
+      const phone = { width: 360, height: 640, deviceScaleFactor: 1, mobile: true };
+      await page.send("Emulation.setDeviceMetricsOverride", phone);
+      await page.shows("[data-text=lastFlush]", /x{300}/);
+      expect(await page.evaluate("document.documentElement.scrollWidth")).toBe(360);
+    });
+
+    test("takes nothing in a status for markup", async () => {
+      const message = "<img src=x onerror=alert(1)>";
+      status = aStatus({ flush: { lastSuccessAt: null, fault: { faultClass: "schema", message } } });
+      const page = await chromium.open(url);
+      await page.shows("[data-text=lastFlush]", /<img src=x onerror=alert\(1\)>/);
+      expect(await page.evaluate("document.images.length")).toBe(0);
+    });
+
+    test("says that there is no answer when it cannot make sense of one", async () => {
+      status = {};
+      const page = await chromium.open(url);
+      await page.shows("#verdict", "No answer");
+    });
+
+    test("asks nothing while nobody looks at it", async () => {
+      status = aStatus();
+      const page = await chromium.open("about:blank");
+      await page.send("Page.addScriptToEvaluateOnNewDocument", { source: COUNT_AND_HOLD });
+      await page.load(url);
+      await page.shows("#verdict", "Alive and ready");
+
+      const other = await chromium.open("about:blank");
+      await other.send("Page.bringToFront");
+      await page.evaluate(UNTIL_HIDDEN);
+      await page.evaluate("endPause()");
+      expect(await page.evaluate("asked")).toBe(1);
+
+      status = aStatus({ readiness: { ok: false, reason: "stopping" } });
+      await page.send("Page.bringToFront");
+      await page.shows("#verdict", "Not ready");
+      expect(await page.evaluate("asked")).toBe(2);
+    });
   });
 });

@@ -5,21 +5,11 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { Page } from "./page.js";
-
-const USUAL_PLACES = [
-  "/usr/bin/chromium",
-  "/usr/bin/chromium-browser",
-  "/usr/bin/google-chrome",
-  "/snap/bin/chromium",
-  "/Applications/Chromium.app/Contents/MacOS/Chromium",
-  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-];
 
 const FLAGS = [
   "--headless",
@@ -51,18 +41,6 @@ interface Waiting {
 /** Gets what a page tells by itself. */
 export type OnEvent = (method: string, params: unknown) => void;
 
-/** The program to run: what CHROMIUM_PATH names, or one at a usual place. */
-function findChromium(): string {
-  const path = process.env.CHROMIUM_PATH ?? USUAL_PLACES.find((place) => existsSync(place));
-  if (path === undefined || !existsSync(path)) {
-    throw new Error(
-      `no Chromium at ${path ?? USUAL_PLACES.join(", ")}. The browser tests need one: install it ` +
-        "(Debian: apt-get install chromium; macOS: brew install --cask chromium), or name it in CHROMIUM_PATH.",
-    );
-  }
-  return path;
-}
-
 /** Runs from launch() until it is disposed of. */
 export class Chromium implements AsyncDisposable {
   readonly #child: ChildProcess;
@@ -85,9 +63,8 @@ export class Chromium implements AsyncDisposable {
     this.#output.setEncoding("utf8").on("data", (text: string) => this.#read(text));
   }
 
-  /** @throws Error when there is no Chromium, with what to install */
-  static async launch(): Promise<Chromium> {
-    const path = findChromium();
+  /** `path` is the program to run. */
+  static async launch(path: string): Promise<Chromium> {
     return new Chromium(path, await mkdtemp(join(tmpdir(), "stats-chromium-")));
   }
 
