@@ -8,9 +8,10 @@ const HEADER = `# Configuration
 
 <!-- Written by npm run generate, from src/config.ts. -->
 
-All settings come from the environment; \`stats-service --help\` prints them too. An empty value counts as absent. A
-setting that cannot be used stops the start with a message that names each one at fault. They are read once: to change
-one, restart the service.
+All settings come from the environment; \`stats-service serve --help\` prints those of the service too, and the help of
+each other command those that it reads: a command looks at no others. An empty value counts as absent. A setting that
+cannot be used stops the start with a message that names each one at fault. They are read once: to change one, restart
+the service.
 `;
 
 const TABLE_HEAD = ["| name | default | format | meaning |", "|---|---|---|---|"];

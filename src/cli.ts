@@ -1,128 +1,114 @@
-/** The command line: finds the command, reads the settings, and words what goes wrong; it does no work itself. */
-import { parseArgs } from "node:util";
-import type { Command, CommandLine, CommandOption } from "./commands/command.js";
-import { defaultDataDir } from "./commands/data-dir.js";
-import { EXIT_USAGE } from "./commands/exit-status.js";
-import { UsageError } from "./commands/usage-error.js";
-import { ConfigError, loadConfig, settingDocs } from "./config.js";
-import { messageOf } from "./util/error-message.js";
+/** The command line: finds the command that is called, loads it, and words what goes wrong; it does no work itself. */
+import { Command, CommanderError } from "commander";
+import { type CommandDefinition, CommandLine, EXIT_USAGE } from "./commands/command.js";
+import { ConfigError } from "./config.js";
 import { version } from "./util/package-info.js";
 
-/** By name; a name may have two words. Each is loaded when it is called: `status` need not wait for a server's code. */
-const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map(
-  Object.entries({
-    serve: async () => (await import("./commands/serve.js")).serveCommand,
-    migrate: async () => (await import("./commands/migrate.js")).migrateCommand,
-    status: async () => (await import("./commands/status.js")).statusCommand,
-    push: async () => (await import("./commands/push.js")).pushCommand,
-    "dead list": async () => (await import("./commands/dead.js")).deadListCommand,
-    "dead replay": async () => (await import("./commands/dead.js")).deadReplayCommand,
-    retention: async () => (await import("./commands/retention.js")).retentionCommand,
-    "token create": async () => (await import("./commands/token.js")).tokenCreateCommand,
-    "token list": async () => (await import("./commands/token.js")).tokenListCommand,
-    "token revoke": async () => (await import("./commands/token.js")).tokenRevokeCommand,
-  }),
-);
+interface Registration {
+  readonly name: string;
+  /** In the list of commands; the definition has the whole description. */
+  readonly summary: string;
+  readonly load: () => Promise<CommandDefinition>;
+}
 
-/** Options of every command. */
-const COMMON_OPTIONS = {
-  help: { type: "boolean", short: "h" },
-  version: { type: "boolean", short: "v" },
-} as const;
+/**
+ * To add a command, write its definition in a file of src/commands and register it here. Only what the command line names
+ * is loaded: `status` need not wait for a server's code.
+ */
+const COMMANDS: Readonly<Record<string, readonly Registration[]>> = {
+  "Run the service:": [
+    {
+      name: "serve",
+      summary: "run the service (also without a command)",
+      load: async () => (await import("./commands/serve.js")).defineServe,
+    },
+    {
+      name: "migrate",
+      summary: "bring a database to the schema of this version",
+      load: async () => (await import("./commands/migrate.js")).defineMigrate,
+    },
+  ],
+  "Use a running service:": [
+    {
+      name: "status",
+      summary: "show the state of a running service",
+      load: async () => (await import("./commands/status.js")).defineStatus,
+    },
+    {
+      name: "push",
+      summary: "send events to a running service",
+      load: async () => (await import("./commands/push.js")).definePush,
+    },
+  ],
+  "Look after it:": [
+    {
+      name: "dead",
+      summary: "list and replay the events that PostgreSQL refused",
+      load: async () => (await import("./commands/dead.js")).defineDead,
+    },
+    {
+      name: "retention",
+      summary: "show or remove what is older than RETENTION_DAYS",
+      load: async () => (await import("./commands/retention.js")).defineRetention,
+    },
+    {
+      name: "token",
+      summary: "create, list and revoke the tokens that callers need",
+      load: async () => (await import("./commands/token.js")).defineToken,
+    },
+  ],
+};
 
 /** Runs one command and resolves with the exit status. */
 export async function runCli(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
+  const line = new CommandLine(environment);
   try {
-    const { command, rest } = await findCommand(args);
-    const { options, operands } = parse(rest, command);
-    if (options.help === true) {
-      process.stdout.write(await helpText());
-      return 0;
-    }
-    if (options.version === true) {
-      process.stdout.write(`${version}\n`);
-      return 0;
-    }
-    const config = loadConfig({ ...environment, DATA_DIR: environment.DATA_DIR || defaultDataDir() });
-    return await command.run(config, { options, operands, environment });
+    const program = await createProgram(args, line);
+    await program.parseAsync(args.length === 0 ? ["serve"] : args, { from: "user" });
+    return line.exitStatus;
   } catch (error) {
-    if (error instanceof UsageError || error instanceof ConfigError) {
-      const hint = error instanceof UsageError ? "Try: stats-service --help\n" : "";
-      process.stderr.write(`stats-service: ${error.message}\n${hint}`);
+    if (error instanceof CommanderError) {
+      // It has said what is wrong, or printed what it was asked for.
+      return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    }
+    if (error instanceof ConfigError) {
+      process.stderr.write(`stats-service: ${error.message}\n`);
       return EXIT_USAGE;
     }
     throw error;
   }
 }
 
-/** The command that the first words name, and what follows them. */
-async function findCommand(args: readonly string[]): Promise<{ command: Command; rest: readonly string[] }> {
-  const firstOption = args.findIndex((arg) => arg.startsWith("-"));
-  const words = firstOption === -1 ? args : args.slice(0, firstOption);
-  const [first = "serve", second] = words;
-  const twoWords = COMMANDS.get(`${first} ${second}`);
-  const command = await (twoWords ?? COMMANDS.get(first))?.();
-  const wordCount = Math.min(words.length, twoWords === undefined ? 1 : 2);
-  if (command === undefined || (words.length > wordCount && command.operands === undefined)) {
-    throw new UsageError(`unknown command: ${words.join(" ")}`);
-  }
-  return { command, rest: args.slice(wordCount) };
-}
-
-function parse(
-  args: readonly string[],
-  { options = {}, operands }: Command,
-): Omit<CommandLine, "environment"> {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: operands !== undefined,
-      options: { ...COMMON_OPTIONS, ...options },
+async function createProgram(args: readonly string[], line: CommandLine): Promise<Command> {
+  const program = new Command("stats-service")
+    .description(
+      `Counts tiny events: takes them over Connect, gRPC and gRPC-Web, writes them to PostgreSQL in bulk.`,
+    )
+    .version(version, "-v, --version", "show the version")
+    .helpOption("-h, --help", "show help")
+    .usage("[command] [options]")
+    .exitOverride()
+    .showHelpAfterError("Try: stats-service --help")
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, "stats-service: ")),
     });
-    return { options: values as CommandLine["options"], operands: positionals };
-  } catch (cause) {
-    throw new UsageError(messageOf(cause), { cause });
+  for (const [heading, commands] of Object.entries(COMMANDS)) {
+    for (const { name, summary, load } of commands) {
+      const command = program.command(name).summary(summary).helpGroup(heading);
+      command.showHelpAfterError(`Try: stats-service ${name} --help`);
+      if (args.includes(name) || (args.length === 0 && name === "serve")) {
+        (await load())(command, line);
+      }
+    }
   }
-}
-
-async function helpText(): Promise<string> {
-  const settings = settingDocs.map((setting) => {
-    const byDefault = setting.default === "" ? "" : ` [${setting.default}]`;
-    return `  ${setting.name}${byDefault}\n      ${setting.description}`;
-  });
-  const commands = await Promise.all(
-    [...COMMANDS].map(async ([name, load]) => describeCommand(name, await load())),
-  );
-  return [
-    `stats-service ${version}: takes tiny events over Connect, gRPC and gRPC-Web, writes them to PostgreSQL in bulk`,
-    "",
-    "Usage: stats-service [command] [options]",
-    "",
-    "Commands:",
-    ...commands.flat(),
-    "",
-    "Options of all:",
-    "  -h, --help     this text",
-    "  -v, --version  the version",
-    "",
-    "Settings, from the environment [default]:",
-    ...settings,
-    "",
-  ].join("\n");
-}
-
-function describeCommand(name: string, { operands = "", description, options = {} }: Command): string[] {
-  return [
-    `  ${`${name} ${operands}`.padEnd(21)} ${description}`,
-    ...Object.entries(options).map(
-      ([option, doc]) => `      ${describeOption(option, doc).padEnd(22)} ${doc.description}`,
-    ),
-  ];
-}
-
-function describeOption(name: string, { placeholder }: CommandOption): string {
-  return `--${name}${placeholder === undefined ? "" : ` ${placeholder}`}`;
+  return program
+    .commandsGroup("Help:")
+    .helpCommand("help [command]", "show help of a command")
+    .addHelpText(
+      "after",
+      "\nHelp of a command: stats-service push --help\nSettings come from the environment; serve --help shows those of the service.",
+    );
 }

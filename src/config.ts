@@ -12,6 +12,7 @@ import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
 
 /** One setting, as `--help` and the documentation show it. */
 export interface SettingDoc {
+  /** In the environment. */
   readonly name: string;
   /** Heading under which it stands in the documentation. */
   readonly group: string;
@@ -99,205 +100,233 @@ function isPercentEncoded(value: string): boolean {
   }
 }
 
-/**
- * Left to itself, zod would judge settings against each other only when each is sound by itself. The value of one
- * that is not may be its text here, which makes comparisons with it false.
- */
-const EVEN_IF_A_SETTING_IS_AT_FAULT = { when: () => true };
+function isHttpUrl(value: string): boolean {
+  return URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
+}
 
 /** Each setting under its name in code: how it is read, what it is when absent, what it means. In docs' order. */
-const settings = z
-  .object({
-    host: z
-      .string()
-      .meta({ format: "IP address or host name" })
-      .prefault("127.0.0.1")
-      .describe("Address that the RPC and admin ports listen on; 0.0.0.0 for all."),
-    port: wholeNumber(0, PORT_MAX)
-      .prefault("3000")
-      .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
-    adminPort: wholeNumber(0, PORT_MAX)
-      .prefault("3001")
-      .describe("Port for the live page, /healthz, /readyz, /status and /metrics. 0: any free one."),
-    workers: workerCount()
-      .prefault("1")
-      .describe(
-        "Processes that take events, for more than one core; they share PORT. auto: one for each core. 1: no others.",
-      ),
-    databaseUrl: z
-      .string()
-      .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
-      .refine(isPercentEncoded, "has a % that begins no code of a character: write %25 for a %")
-      .meta({ format: POSTGRES_URL_EXAMPLE })
-      .optional()
-      .describe("PostgreSQL, 13 to 18. Absent: a PostgreSQL of the service's own, kept in DATA_DIR."),
-    retentionDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
-      .optional()
-      .describe(
-        "Days after which events and dead letters are dropped, in whole days (UTC). Absent: they are kept for ever.",
-      ),
-    dataDir: filePath()
-      .prefault(".data")
-      .describe(
-        "Folder for what the service keeps on disk. As root in a folder closed to others: /var/lib/stats-service.",
-      ),
-    embeddedPostgresPort: wholeNumber(1, PORT_MAX)
-      .prefault("54329")
-      .describe("Port of the embedded PostgreSQL, on 127.0.0.1 (user postgres, database stats)."),
-    flushIntervalMs: wholeNumber(10, 60_000)
-      .prefault("1000")
-      .describe("Longest time that an event waits for its batch to be flushed, in milliseconds."),
-    // Around a batch there is a kilobyte that QUEUE_MAX_BYTES does not count: little beside a hundred rows.
-    flushMaxRows: wholeNumber(100, 100_000)
-      .prefault("10000")
-      .describe("Rows at which a batch is flushed before its time."),
-    queueMaxBytes: wholeNumber(1, 2 ** 36)
-      .prefault("67108864")
-      .describe(
-        "Memory for queued events of all workers, those in flight included, in bytes. About 80 bytes an event.",
-      ),
-    batchMaxEvents: wholeNumber(1, 100_000)
-      .prefault("10000")
-      .describe("Most events in one PushBatch, which is bounded by REQUEST_MAX_BYTES besides."),
-    requestMaxBytes: wholeNumber(1024, 16 * 1024 * 1024)
-      .prefault(String(DEFAULT_BODY_LIMITS.requestMaxBytes))
-      .describe("Largest request message, in bytes, after decompression."),
-    bodiesMaxBytes: wholeNumber(1024, 2 ** 36)
-      .prefault(String(DEFAULT_BODY_LIMITS.bodiesMaxBytes))
-      .describe("Memory of each worker for large requests that are still arriving, all together, in bytes."),
-    requestTimeoutMs: wholeNumber(DEFAULT_RPC_SERVER_LIMITS.headersTimeoutMs, 3_600_000)
-      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.requestTimeoutMs))
-      .describe("Longest time for a request to arrive, body included, in milliseconds."),
-    keepAliveTimeoutMs: wholeNumber(1_000, 3_600_000)
-      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.keepAliveTimeoutMs))
-      .describe(
-        "How long an HTTP/1.1 connection may wait for its next request, in milliseconds; longer than a balancer keeps it.",
-      ),
-    maxConnections: wholeNumber(1, 1_000_000)
-      .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnections))
-      .describe("Most open connections of each worker on the RPC port; further ones are closed at once."),
-    maxCallsInFlight: wholeNumber(1, 1_000_000)
-      .prefault("10000")
-      .describe(
-        "Most calls of each worker that wait for ACK_MODE_DURABLE at a time; further ones are refused.",
-      ),
-    maxStockCalls: wholeNumber(1, 1_000_000)
-      .prefault(String(DEFAULT_MAX_STOCK_CALLS))
-      .describe(
-        "Most open calls of each worker that are not plain Push or PushBatch: compressed ones, those of browsers, health watches, reflection. Further ones are refused, and no address may have more than are free. About 50 KB each.",
-      ),
-    spoolDir: filePath()
-      .optional()
-      .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),
-    spoolMaxBytes: wholeNumber(0, 2 ** 40)
-      .prefault("1073741824")
-      .describe(
-        "Space for those events on disk, in bytes, counted in blocks of 4 KiB. 0: none are kept there.",
-      ),
-    shutdownTimeoutMs: wholeNumber(0, 3_600_000)
-      .prefault("25000")
-      .describe("Longest time for calls in flight to finish and the queue to drain, in milliseconds."),
-    lameDuckMs: wholeNumber(0, 3_600_000)
-      .prefault("0")
-      .describe(
-        "Time between reporting not ready and closing the port, for load balancers, in milliseconds.",
-      ),
-    authTokensFile: filePath()
-      .optional()
-      .describe(
-        "File of the bearer tokens that callers must have; see `token create`. Read again on SIGHUP. Absent: anyone may call.",
-      ),
-    tlsCertFile: filePath()
-      .optional()
-      .describe(
-        "Certificate chain of the RPC port, in PEM. Read again when it changes, and on SIGHUP. Absent: no TLS.",
-      ),
-    tlsKeyFile: filePath().optional().describe("Private key of TLS_CERT_FILE, in PEM, not encrypted."),
-    tlsClientCaFile: filePath()
-      .optional()
-      .describe(
-        "CA certificates, in PEM: only clients with a certificate from one of them may connect (mutual TLS).",
-      ),
-    reflection: onOrOff()
-      .prefault("on")
-      .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl."),
-    trustProxy: list()
-      .refine((ranges) => ranges.every(isProxyRange), TRUST_PROXY_RULE)
-      .meta({ format: "addresses, networks, names of networks" })
-      .optional()
-      .describe(
-        "Proxies whose X-Forwarded-For or Forwarded is believed: loopback, linklocal, uniquelocal, addresses, networks. Absent: none.",
-      ),
-    remoteIp: z
-      .enum(REMOTE_IP_POLICIES, `must be one of ${REMOTE_IP_POLICIES.join(", ")}`)
-      .meta({ format: REMOTE_IP_POLICIES.join(", ") })
-      .prefault("store")
-      .describe(
-        "What is stored of a caller's address: store (all of it), truncate (the /24 or /48 it is in) or drop.",
-      ),
-    corsOrigins: list()
-      .refine((origins) => origins.every(isOrigin), CORS_ORIGINS_RULE)
-      .meta({ format: "origins" })
-      .optional()
-      .describe(
-        "Origins whose scripts may call from browsers (CORS), such as https://example.com; * for all. Absent: none.",
-      ),
-    properties: list()
-      .refine((names) => names.every((name) => PROPERTY_PATTERN.test(name)), PROPERTIES_RULE)
-      .transform((names): ReadonlySet<string> => new Set(names))
-      .meta({ format: `names like \`${PROPERTY_PATTERN.source}\`` })
-      .optional()
-      .describe("Property names that are accepted, separated by commas. Absent: any."),
-    metrics: onOrOff().prefault("on").describe("Whether /metrics is there, and calls are timed for it."),
-    logLevel: z
-      .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
-      .meta({ format: "level" })
-      .prefault("info")
-      .describe(`Lowest level that is logged: ${LOG_LEVELS.join(", ")}.`),
-  })
-  .superRefine((config, context) => {
-    const fault = (path: string, message: string) =>
-      context.addIssue({ code: "custom", path: [path], message });
-    // Both are for the whole service, and each worker gets its share.
-    const workers = isWorkerCount(config.workers) ? config.workers : 1;
-    const given = workers === 1 ? "this FLUSH_MAX_ROWS" : `this FLUSH_MAX_ROWS and ${workers} WORKERS`;
-    const minimum = queueMinBytes(config.flushMaxRows) * workers;
-    if (config.queueMaxBytes < minimum) {
-      fault("queueMaxBytes", `must be at least ${minimum} with ${given}`);
-    }
-    if (config.bodiesMaxBytes < 2 * config.requestMaxBytes) {
-      fault("bodiesMaxBytes", "must be at least twice REQUEST_MAX_BYTES");
-    }
-    const spoolMinimum = spoolMinBytes(config.flushMaxRows) * workers;
-    if (config.spoolMaxBytes !== 0 && config.spoolMaxBytes < spoolMinimum) {
-      fault("spoolMaxBytes", `must be 0, or at least ${spoolMinimum} with ${given}`);
-    }
-    if (config.spoolDir === config.dataDir) {
-      fault("spoolDir", "must differ from DATA_DIR; a folder in it will do");
-    }
-    if ((config.tlsCertFile === undefined) !== (config.tlsKeyFile === undefined)) {
-      const [absent, present] =
-        config.tlsCertFile === undefined ? ["tlsCertFile", "TLS_KEY_FILE"] : ["tlsKeyFile", "TLS_CERT_FILE"];
-      fault(absent, `is needed with ${present}`);
-    }
-    if (config.tlsClientCaFile !== undefined && config.tlsCertFile === undefined) {
-      fault("tlsClientCaFile", "needs TLS_CERT_FILE and TLS_KEY_FILE");
-    }
-    if (config.port !== 0 && config.port === config.adminPort) {
-      fault("adminPort", "must differ from PORT");
-    }
-  }, EVEN_IF_A_SETTING_IS_AT_FAULT);
+const SERVICE_SETTINGS = {
+  host: z
+    .string()
+    .meta({ format: "IP address or host name" })
+    .prefault("127.0.0.1")
+    .describe("Address that the RPC and admin ports listen on; 0.0.0.0 for all."),
+  port: wholeNumber(0, PORT_MAX)
+    .prefault("3000")
+    .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
+  adminPort: wholeNumber(0, PORT_MAX)
+    .prefault("3001")
+    .describe("Port for the live page, /healthz, /readyz, /status and /metrics. 0: any free one."),
+  workers: workerCount()
+    .prefault("1")
+    .describe(
+      "Processes that take events, for more than one core; they share PORT. auto: one for each core. 1: no others.",
+    ),
+  databaseUrl: z
+    .string()
+    .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
+    .refine(isPercentEncoded, "has a % that begins no code of a character: write %25 for a %")
+    .meta({ format: POSTGRES_URL_EXAMPLE })
+    .optional()
+    .describe("PostgreSQL, 13 to 18. Absent: a PostgreSQL of the service's own, kept in DATA_DIR."),
+  retentionDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
+    .optional()
+    .describe(
+      "Days after which events and dead letters are dropped, in whole days (UTC). Absent: they are kept for ever.",
+    ),
+  dataDir: filePath()
+    .prefault(".data")
+    .describe(
+      "Folder for what the service keeps on disk. As root in a folder closed to others: /var/lib/stats-service.",
+    ),
+  embeddedPostgresPort: wholeNumber(1, PORT_MAX)
+    .prefault("54329")
+    .describe("Port of the embedded PostgreSQL, on 127.0.0.1 (user postgres, database stats)."),
+  flushIntervalMs: wholeNumber(10, 60_000)
+    .prefault("1000")
+    .describe("Longest time that an event waits for its batch to be flushed, in milliseconds."),
+  // Around a batch there is a kilobyte that QUEUE_MAX_BYTES does not count: little beside a hundred rows.
+  flushMaxRows: wholeNumber(100, 100_000)
+    .prefault("10000")
+    .describe("Rows at which a batch is flushed before its time."),
+  queueMaxBytes: wholeNumber(1, 2 ** 36)
+    .prefault("67108864")
+    .describe(
+      "Memory for queued events of all workers, those in flight included, in bytes. About 80 bytes an event.",
+    ),
+  batchMaxEvents: wholeNumber(1, 100_000)
+    .prefault("10000")
+    .describe("Most events in one PushBatch, which is bounded by REQUEST_MAX_BYTES besides."),
+  requestMaxBytes: wholeNumber(1024, 16 * 1024 * 1024)
+    .prefault(String(DEFAULT_BODY_LIMITS.requestMaxBytes))
+    .describe("Largest request message, in bytes, after decompression."),
+  bodiesMaxBytes: wholeNumber(1024, 2 ** 36)
+    .prefault(String(DEFAULT_BODY_LIMITS.bodiesMaxBytes))
+    .describe("Memory of each worker for large requests that are still arriving, all together, in bytes."),
+  requestTimeoutMs: wholeNumber(DEFAULT_RPC_SERVER_LIMITS.headersTimeoutMs, 3_600_000)
+    .prefault(String(DEFAULT_RPC_SERVER_LIMITS.requestTimeoutMs))
+    .describe("Longest time for a request to arrive, body included, in milliseconds."),
+  keepAliveTimeoutMs: wholeNumber(1_000, 3_600_000)
+    .prefault(String(DEFAULT_RPC_SERVER_LIMITS.keepAliveTimeoutMs))
+    .describe(
+      "How long an HTTP/1.1 connection may wait for its next request, in milliseconds; longer than a balancer keeps it.",
+    ),
+  maxConnections: wholeNumber(1, 1_000_000)
+    .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnections))
+    .describe("Most open connections of each worker on the RPC port; further ones are closed at once."),
+  maxCallsInFlight: wholeNumber(1, 1_000_000)
+    .prefault("10000")
+    .describe(
+      "Most calls of each worker that wait for ACK_MODE_DURABLE at a time; further ones are refused.",
+    ),
+  maxStockCalls: wholeNumber(1, 1_000_000)
+    .prefault(String(DEFAULT_MAX_STOCK_CALLS))
+    .describe(
+      "Most open calls of each worker that are not plain Push or PushBatch: compressed ones, those of browsers, health watches, reflection. Further ones are refused, and no address may have more than are free. About 50 KB each.",
+    ),
+  spoolDir: filePath()
+    .optional()
+    .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),
+  spoolMaxBytes: wholeNumber(0, 2 ** 40)
+    .prefault("1073741824")
+    .describe(
+      "Space for those events on disk, in bytes, counted in blocks of 4 KiB. 0: none are kept there.",
+    ),
+  shutdownTimeoutMs: wholeNumber(0, 3_600_000)
+    .prefault("25000")
+    .describe("Longest time for calls in flight to finish and the queue to drain, in milliseconds."),
+  lameDuckMs: wholeNumber(0, 3_600_000)
+    .prefault("0")
+    .describe("Time between reporting not ready and closing the port, for load balancers, in milliseconds."),
+  authTokensFile: filePath()
+    .optional()
+    .describe(
+      "File of the bearer tokens that callers must have; see `token create`. Read again on SIGHUP. Absent: anyone may call.",
+    ),
+  tlsCertFile: filePath()
+    .optional()
+    .describe(
+      "Certificate chain of the RPC port, in PEM. Read again when it changes, and on SIGHUP. Absent: no TLS.",
+    ),
+  tlsKeyFile: filePath().optional().describe("Private key of TLS_CERT_FILE, in PEM, not encrypted."),
+  tlsClientCaFile: filePath()
+    .optional()
+    .describe(
+      "CA certificates, in PEM: only clients with a certificate from one of them may connect (mutual TLS).",
+    ),
+  reflection: onOrOff()
+    .prefault("on")
+    .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl."),
+  trustProxy: list()
+    .refine((ranges) => ranges.every(isProxyRange), TRUST_PROXY_RULE)
+    .meta({ format: "addresses, networks, names of networks" })
+    .optional()
+    .describe(
+      "Proxies whose X-Forwarded-For or Forwarded is believed: loopback, linklocal, uniquelocal, addresses, networks. Absent: none.",
+    ),
+  remoteIp: z
+    .enum(REMOTE_IP_POLICIES, `must be one of ${REMOTE_IP_POLICIES.join(", ")}`)
+    .meta({ format: REMOTE_IP_POLICIES.join(", ") })
+    .prefault("store")
+    .describe(
+      "What is stored of a caller's address: store (all of it), truncate (the /24 or /48 it is in) or drop.",
+    ),
+  corsOrigins: list()
+    .refine((origins) => origins.every(isOrigin), CORS_ORIGINS_RULE)
+    .meta({ format: "origins" })
+    .optional()
+    .describe(
+      "Origins whose scripts may call from browsers (CORS), such as https://example.com; * for all. Absent: none.",
+    ),
+  properties: list()
+    .refine((names) => names.every((name) => PROPERTY_PATTERN.test(name)), PROPERTIES_RULE)
+    .transform((names): ReadonlySet<string> => new Set(names))
+    .meta({ format: `names like \`${PROPERTY_PATTERN.source}\`` })
+    .optional()
+    .describe("Property names that are accepted, separated by commas. Absent: any."),
+  metrics: onOrOff().prefault("on").describe("Whether /metrics is there, and calls are timed for it."),
+  logLevel: z
+    .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
+    .meta({ format: "level" })
+    .prefault("info")
+    .describe(`Lowest level that is logged: ${LOG_LEVELS.join(", ")}.`),
+};
+
+/** What commands read besides, to find a running service. */
+const CLIENT_SETTINGS = {
+  statsUrl: z
+    .string()
+    .refine(isHttpUrl, "must be a URL such as http://127.0.0.1:3000")
+    .meta({ format: "http:// or https:// URL" })
+    .optional()
+    .describe("RPC port of the service that `push` sends to. Absent: the one at HOST and PORT."),
+  statsToken: z
+    .string()
+    .meta({ format: "token" })
+    .optional()
+    .describe("Bearer token that `push` sends, if the service asks for one."),
+};
+
+const SETTINGS = { ...SERVICE_SETTINGS, ...CLIENT_SETTINGS };
+
+type Values<S> = { readonly [Name in keyof S]: S[Name] extends z.ZodType ? z.output<S[Name]> : never };
+
+/** All settings by their names in code. Times are in milliseconds, sizes in bytes, folders are absolute. */
+export type Settings = Values<typeof SETTINGS>;
+
+export type SettingName = keyof Settings;
+
+/** What the service runs by: its settings, and what follows from them. */
+export type Config = Omit<Values<typeof SERVICE_SETTINGS>, "spoolDir"> & { readonly spoolDir: string };
+
+/** The values of settings in an environment: by their names in code, or by their names there. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What is wrong with settings, by their names in code. */
+type Faults = [name: string, message: string][];
+
+/** What is wrong between settings that are sound by themselves. One that is not is left out of `settings`. */
+function contradictions(settings: Partial<Settings>): Faults {
+  const { workers = 1, flushMaxRows = 0, queueMaxBytes = Number.POSITIVE_INFINITY } = settings;
+  const { requestMaxBytes = 0, bodiesMaxBytes = Number.POSITIVE_INFINITY, spoolMaxBytes = 0 } = settings;
+  const { tlsCertFile, tlsKeyFile, tlsClientCaFile } = settings;
+  const faults: Faults = [];
+  // Both are for the whole service, and each worker gets its share.
+  const given = workers === 1 ? "this FLUSH_MAX_ROWS" : `this FLUSH_MAX_ROWS and ${workers} WORKERS`;
+  const queueMinimum = queueMinBytes(flushMaxRows) * workers;
+  if (queueMaxBytes < queueMinimum) {
+    faults.push(["queueMaxBytes", `must be at least ${queueMinimum} with ${given}`]);
+  }
+  if (bodiesMaxBytes < 2 * requestMaxBytes) {
+    faults.push(["bodiesMaxBytes", "must be at least twice REQUEST_MAX_BYTES"]);
+  }
+  const spoolMinimum = spoolMinBytes(flushMaxRows) * workers;
+  if (spoolMaxBytes !== 0 && spoolMaxBytes < spoolMinimum) {
+    faults.push(["spoolMaxBytes", `must be 0, or at least ${spoolMinimum} with ${given}`]);
+  }
+  if (settings.spoolDir !== undefined && settings.spoolDir === settings.dataDir) {
+    faults.push(["spoolDir", "must differ from DATA_DIR; a folder in it will do"]);
+  }
+  if (tlsCertFile === undefined && tlsKeyFile !== undefined) {
+    faults.push(["tlsCertFile", "is needed with TLS_KEY_FILE"]);
+  }
+  if (tlsCertFile !== undefined && tlsKeyFile === undefined) {
+    faults.push(["tlsKeyFile", "is needed with TLS_CERT_FILE"]);
+  }
+  if (tlsClientCaFile !== undefined && tlsCertFile === undefined) {
+    faults.push(["tlsClientCaFile", "needs TLS_CERT_FILE and TLS_KEY_FILE"]);
+  }
+  if (settings.port !== undefined && settings.port !== 0 && settings.port === settings.adminPort) {
+    faults.push(["adminPort", "must differ from PORT"]);
+  }
+  return faults;
+}
 
 /** What settings are when they are absent, if that follows from others. As text, under their names in code. */
-const DERIVED_DEFAULTS: Readonly<Record<string, string>> = { spoolDir: "DATA_DIR/spool" };
-
-const configSchema = settings.transform((config) => ({
-  ...config,
-  spoolDir: config.spoolDir ?? join(config.dataDir, "spool"),
-}));
-
-/** All that the environment decides. Times are in milliseconds, sizes in bytes, folders are absolute. */
-export type Config = Readonly<z.output<typeof configSchema>>;
+const DERIVED_DEFAULTS: Readonly<Record<string, string>> = {
+  spoolDir: "DATA_DIR/spool",
+  statsUrl: "http://HOST:PORT",
+};
 
 /** The name of a setting in the environment: `flushMaxRows` is FLUSH_MAX_ROWS. */
 function environmentName(key: string): string {
@@ -316,10 +345,11 @@ const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   trustProxy: "Addresses and browsers",
   properties: "Events",
   metrics: "Metrics and log",
-} satisfies Partial<Record<keyof typeof settings.shape, string>>;
+  statsUrl: "Commands that call a service",
+} satisfies Partial<Record<SettingName, string>>;
 
 function groupOf(key: string): string {
-  const keys = Object.keys(settings.shape);
+  const keys = Object.keys(SETTINGS);
   const start = keys.slice(0, keys.indexOf(key) + 1).findLast((other) => GROUP_STARTS[other] !== undefined);
   return GROUP_STARTS[start ?? ""] ?? "";
 }
@@ -332,29 +362,70 @@ function formatOf(schema: z.ZodType): string {
 }
 
 /** The settings for people to read, in order. */
-export const settingDocs: readonly SettingDoc[] = Object.entries(settings.shape).map(([key, schema]) => ({
-  name: environmentName(key),
-  group: groupOf(key),
-  format: formatOf(schema),
-  default: "defaultValue" in schema.def ? String(schema.def.defaultValue) : (DERIVED_DEFAULTS[key] ?? ""),
-  description: schema.description ?? "",
-}));
+export const settingDocs: readonly SettingDoc[] = (Object.keys(SETTINGS) as SettingName[]).map(settingDoc);
+
+/** One setting for people to read. */
+export function settingDoc(key: SettingName): SettingDoc {
+  const schema: z.ZodType = SETTINGS[key];
+  return {
+    name: environmentName(key),
+    group: groupOf(key),
+    format: formatOf(schema),
+    default: "defaultValue" in schema.def ? String(schema.def.defaultValue) : (DERIVED_DEFAULTS[key] ?? ""),
+    description: schema.description ?? "",
+  };
+}
+
+/** Reads the settings of these names, each by itself. */
+function parse(names: readonly SettingName[], environment: Environment): [Partial<Settings>, Faults] {
+  const values: Record<string, unknown> = {};
+  const faults: Faults = [];
+  for (const name of names) {
+    // An empty value counts as absent.
+    const { success, data, error } = SETTINGS[name].safeParse(
+      environment[environmentName(name)] || undefined,
+    );
+    if (success) {
+      values[name] = data;
+    } else {
+      faults.push(...error.issues.map(({ message }): Faults[number] => [name, message]));
+    }
+  }
+  return [values as Partial<Settings>, faults];
+}
+
+function throwIfAny(faults: Faults): void {
+  if (faults.length > 0) {
+    const lines = faults.map(([name, message]) => `  ${environmentName(name)}: ${message}`);
+    throw new ConfigError(`these settings cannot be used:\n${lines.join("\n")}`);
+  }
+}
 
 /**
- * Reads the settings. An empty value counts as absent.
+ * Reads some settings and looks at no other. An empty value counts as absent.
  *
  * @throws ConfigError that names each setting at fault
  */
-export function loadConfig(environment: Readonly<Record<string, string | undefined>>): Config {
-  const input = Object.fromEntries(
-    Object.keys(settings.shape).map((key) => [key, environment[environmentName(key)] || undefined]),
-  );
-  const parsed = configSchema.safeParse(input);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map(
-      ({ path, message }) => `  ${environmentName(path.join("."))}: ${message}`,
-    );
-    throw new ConfigError(`these settings cannot be used:\n${faults.join("\n")}`);
-  }
-  return Object.freeze(parsed.data);
+export function readSettings<Name extends SettingName>(
+  names: readonly Name[],
+  environment: Environment,
+): Pick<Settings, Name> {
+  const [values, faults] = parse(names, environment);
+  throwIfAny(faults);
+  return Object.freeze(values) as Pick<Settings, Name>;
+}
+
+/** The settings that the service reads. */
+export const serviceSettings = Object.keys(SERVICE_SETTINGS) as readonly (keyof typeof SERVICE_SETTINGS)[];
+
+/**
+ * Reads all settings of the service, and judges them against each other. An empty value counts as absent.
+ *
+ * @throws ConfigError that names each setting at fault
+ */
+export function loadConfig(environment: Environment): Config {
+  const [values, faults] = parse(serviceSettings, environment);
+  throwIfAny([...faults, ...contradictions(values)]);
+  const settings = values as Values<typeof SERVICE_SETTINGS>;
+  return Object.freeze({ ...settings, spoolDir: settings.spoolDir ?? join(settings.dataDir, "spool") });
 }

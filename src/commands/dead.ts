@@ -1,43 +1,53 @@
 /** The commands `dead list` and `dead replay`: what PostgreSQL refused, and another chance for it. */
-import type { Config } from "../config.js";
 import {
   type DeadLetterReplay,
   type DeadLetterSummary,
   listDeadLetters,
   replayDeadLetters,
 } from "../sink/dead-letter-replay.js";
-import type { Command, CommandLine, CommandOption } from "./command.js";
+import { type Call, type CommandDefinition, parseWholeNumber, UsageError } from "./command.js";
 import { print } from "./print.js";
-import { UsageError } from "./usage-error.js";
-import { withPool } from "./with-pool.js";
+import { DATABASE_SETTINGS, type DatabaseSetting, withPool } from "./with-pool.js";
 
 const DEFAULT_LIMIT = 50;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const JSON_OPTION: CommandOption = { type: "boolean", description: "a line of JSON for each result" };
 
-export const deadListCommand: Command = {
-  run: list,
-  description: "show the events that PostgreSQL refused, newest first",
-  options: {
-    limit: { type: "string", placeholder: "N", description: `how many, ${DEFAULT_LIMIT} by default` },
-    json: JSON_OPTION,
-  },
-};
+interface ListOptions {
+  readonly limit: number;
+  readonly json?: boolean;
+}
 
-export const deadReplayCommand: Command = {
-  run: replay,
-  description: "try them again: those with the given ids, or all",
-  operands: "[id ...]",
-  options: { json: JSON_OPTION },
+interface ReplayOptions {
+  readonly json?: boolean;
+}
+
+export const defineDead: CommandDefinition = (command, line) => {
+  command.description("The events that PostgreSQL refused for what they contain, and another try for them.");
+  const list = command
+    .command("list")
+    .summary("show them, newest first")
+    .description("Show the events that PostgreSQL refused, newest first, with its reason.")
+    .option("--limit <N>", "how many", parseWholeNumber, DEFAULT_LIMIT)
+    .option("--json", "one line of JSON for each");
+  line.runs(list, DATABASE_SETTINGS, listLetters);
+  const replay = command
+    .command("replay")
+    .summary("try them again")
+    .description(
+      "Try events that PostgreSQL refused again, once the cause is gone: those with the given ids, or all.\n\n" +
+        "Ends with 0 if all of them are in, else with 1.",
+    )
+    .argument("[ids...]", "ids, as dead list shows them; without any: all")
+    .option("--json", "the result as one line of JSON");
+  line.runs(replay, DATABASE_SETTINGS, replayLetters);
 };
 
 /** Prints the newest dead letters. Resolves with the exit status: 0, also when there are none. */
-function list(config: Config, { options: { json, limit: text } }: CommandLine): Promise<number> {
-  const limit = Number(text ?? DEFAULT_LIMIT);
-  if (!Number.isInteger(limit) || limit < 1) {
-    throw new UsageError("--limit takes a whole number from 1");
-  }
-  return withPool(config, async (pool) => {
+function listLetters({
+  options: { limit, json },
+  read,
+}: Call<ListOptions, DatabaseSetting>): Promise<number> {
+  return withPool(read(...DATABASE_SETTINGS), async (pool) => {
     const letters = await listDeadLetters(pool, limit);
     print(json === true ? letters.map((letter) => JSON.stringify(letter)) : describeLetters(letters));
     return 0;
@@ -48,14 +58,18 @@ function list(config: Config, { options: { json, limit: text } }: CommandLine): 
  * Replays the dead letters with the given ids, or all. Resolves with 0, or with 1 when some were refused again, or are
  * not there.
  */
-function replay(config: Config, { operands: ids, options: { json } }: CommandLine): Promise<number> {
+function replayLetters({
+  operands: ids,
+  options,
+  read,
+}: Call<ReplayOptions, DatabaseSetting>): Promise<number> {
   const nonsense = ids.find((id) => !UUID.test(id));
   if (nonsense !== undefined) {
     throw new UsageError(`not an id of a dead letter: ${nonsense}`);
   }
-  return withPool(config, async (pool) => {
+  return withPool(read(...DATABASE_SETTINGS), async (pool) => {
     const result = await replayDeadLetters(pool, ids.length === 0 ? undefined : ids);
-    print(json === true ? [JSON.stringify(result)] : describeReplay(result));
+    print(options.json === true ? [JSON.stringify(result)] : describeReplay(result));
     return result.refused === 0 && result.missing.length === 0 ? 0 : 1;
   });
 }

@@ -1,6 +1,4 @@
 /** The command `migrate`: brings a database to this version's schema and makes its partitions, then ends. */
-
-import type { Config } from "../config.js";
 import { migrate } from "../postgres/migrate.js";
 import { PartitionKeeper } from "../postgres/partition-keeper.js";
 import { closePool, createPool } from "../postgres/pool.js";
@@ -8,18 +6,21 @@ import { createLogger } from "../telemetry/logger.js";
 import { systemClock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import { migrationsDirectory } from "../util/package-info.js";
-import type { Command } from "./command.js";
-import { EXIT_USAGE } from "./exit-status.js";
+import { type Call, type CommandDefinition, EXIT_USAGE } from "./command.js";
 
-export const migrateCommand: Command = {
-  run: runMigrations,
-  description: "bring the database at DATABASE_URL to this version's schema",
+export const defineMigrate: CommandDefinition = (command, line) => {
+  command.description(
+    "Bring the database at DATABASE_URL to the schema of this version, and make the partitions of the coming week. " +
+      "The service does both itself when it starts, if its role has the right.\n\n" +
+      "Ends with 0 if all is done, else with 1; with 2 if DATABASE_URL is not set.",
+  );
+  line.runs(command, ["databaseUrl", "logLevel"], runMigrations);
 };
 
 /** Resolves with the exit status: 1 also when partitions could not be made, since nobody else may have the right to. */
-async function runMigrations(config: Config): Promise<number> {
-  const logger = createLogger(config.logLevel);
-  const url = config.databaseUrl;
+async function runMigrations({ read }: Call<object, "databaseUrl" | "logLevel">): Promise<number> {
+  const { databaseUrl: url, logLevel } = read("databaseUrl", "logLevel");
+  const logger = createLogger(logLevel);
   if (url === undefined) {
     logger.fatal(
       "DATABASE_URL is not set: there is no database to migrate (the embedded one migrates at start)",

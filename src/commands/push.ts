@@ -1,65 +1,89 @@
 /** The command `push`: sends events from the command line or standard input to a running service. */
 import { fstatSync } from "node:fs";
+import { Option } from "commander";
 import { createBufferingClient } from "../../client/src/buffering-client.js";
 import type { StatsEvent } from "../../client/src/event.js";
-import type { Config } from "../config.js";
 import { backgroundClock, systemClock } from "../util/clock.js";
 import { codeOf, messageOf } from "../util/error-message.js";
-import type { Command, CommandLine } from "./command.js";
+import { type Call, type CommandDefinition, parseUrl, parseWholeNumber, UsageError } from "./command.js";
 import { type EventLine, readEventLines } from "./push/event-lines.js";
 import { PushProgress } from "./push/push-progress.js";
 import { exitStatus, reportPush } from "./push/push-report.js";
 import { PushRun } from "./push/push-run.js";
-import { UsageError } from "./usage-error.js";
+import { SERVICE_URL_SETTINGS, type ServiceUrlSetting, serviceUrl } from "./service-url.js";
 
-const DEFAULT_URL = "http://127.0.0.1:3000";
 const DEFAULT_PATIENCE_S = 30;
-/** Where descriptions stand in `--help`. */
-const HELP_INDENT = 24;
 const PROGRESS_INTERVAL_MS = 200;
 
-export const pushCommand: Command = {
-  run: runPush,
-  description: [
-    "send an event, or one for each line of standard input, to a running service;",
-    "exits with 0 if all were accepted, 1 if some were not, 69 if the service is out of reach,",
-    "77 if it refuses the caller, 130 after Ctrl-C",
-  ].join(`\n${" ".repeat(HELP_INDENT)}`),
-  options: {
-    property: { type: "string", placeholder: "NAME", description: "what is counted; without it: --stdin" },
-    section: { type: "string", placeholder: "N", description: "the section of the property" },
-    item: { type: "string", placeholder: "N", description: "the item in the section" },
-    "event-id": { type: "string", placeholder: "UUID", description: "the event's own id, a UUIDv7" },
-    stdin: { type: "boolean", description: 'read lines such as {"property":"news","section":3,"id":42}' },
-    url: {
-      type: "string",
-      placeholder: "URL",
-      description: `the service; default: STATS_URL or ${DEFAULT_URL}`,
-    },
-    token: {
-      type: "string",
-      placeholder: "TOKEN",
-      description: "others see it in the list of processes: rather STATS_TOKEN",
-    },
-    durable: { type: "boolean", description: "wait until each event is on stable storage" },
-    timeout: {
-      type: "string",
-      placeholder: "S",
-      description: `seconds without an answer until it gives up, ${DEFAULT_PATIENCE_S} by default`,
-    },
-    json: { type: "boolean", description: "the result as a line of JSON" },
-  },
+interface PushOptions {
+  readonly property?: string;
+  readonly section?: number;
+  readonly item?: number;
+  readonly eventId?: string;
+  readonly stdin?: boolean;
+  readonly url?: string;
+  readonly token?: string;
+  readonly durable?: boolean;
+  /** In seconds. */
+  readonly timeout: number;
+  readonly json?: boolean;
+}
+
+type PushCall = Call<PushOptions, ServiceUrlSetting | "statsToken">;
+
+export const definePush: CommandDefinition = (command, line) => {
+  command
+    .description(
+      "Send one event, or one for each line of standard input, to a running service.\n\n" +
+        "Ends with 0 if all events were accepted, 1 if some were not, 69 if the service is out of reach, 77 if it refuses " +
+        "the caller, 130 after Ctrl-C. A run that ends early says from which line to go on.",
+    )
+    .optionsGroup("One event:")
+    .option("--property <NAME>", "what is counted")
+    .option("--section <N>", "the section of the property", parseWholeNumber)
+    .option("--item <N>", "the item in the section", parseWholeNumber)
+    .option("--event-id <UUID>", "an id for the event, a UUIDv7 (default: a new one)")
+    .optionsGroup("Many events:")
+    .addOption(
+      new Option("--stdin", 'read lines such as {"property":"news","section":3,"id":42}').conflicts([
+        "property",
+        "section",
+        "item",
+        "eventId",
+      ]),
+    )
+    .optionsGroup("Options:")
+    .option(
+      "--url <URL>",
+      "RPC port of the service (default: STATS_URL, or the one at HOST and PORT)",
+      parseUrl,
+    )
+    .option("--token <TOKEN>", "bearer token; visible in ps, so prefer STATS_TOKEN")
+    .option("--durable", "wait until each event is on stable storage")
+    .option(
+      "--timeout <S>",
+      "give up after this many seconds without an answer",
+      parseWholeNumber,
+      DEFAULT_PATIENCE_S,
+    )
+    .option("--json", "the result as one line of JSON");
+  line.runs(command, [...SERVICE_URL_SETTINGS, "statsToken"], runPush);
 };
 
-type Options = CommandLine["options"];
-
 /** Resolves with the exit status. */
-async function runPush(_config: Config, { options, environment }: CommandLine): Promise<number> {
+async function runPush({ options, read }: PushCall): Promise<number> {
   const event = eventOf(options);
-  const patienceMs = 1_000 * wholeNumber(options.timeout ?? `${DEFAULT_PATIENCE_S}`, "--timeout");
+  const patienceMs = 1_000 * options.timeout;
+  const url = options.url ?? serviceUrl(read);
+  const token = options.token ?? read("statsToken").statsToken;
   const progress = new PushProgress(process.stderr, event === undefined ? inputBytes() : undefined);
   const run = new PushRun({
-    createClient: (buffering) => createClient(options, environment, buffering),
+    createClient: (buffering) =>
+      createClient(url, {
+        ...buffering,
+        ack: options.durable === true ? "durable" : "queued",
+        ...(token && { token }),
+      }),
     clock: systemClock,
     patienceMs,
     onFault: (line, what) =>
@@ -81,46 +105,22 @@ async function runPush(_config: Config, { options, environment }: CommandLine): 
 }
 
 /** The event on the command line; undefined when events come from standard input. */
-function eventOf({ property, section, item, stdin, "event-id": eventId }: Options): StatsEvent | undefined {
-  if (property === undefined) {
-    if (section !== undefined || item !== undefined || eventId !== undefined) {
-      throw new UsageError("an event needs --property, --section and --item");
-    }
-    if (stdin !== true && process.stdin.isTTY) {
-      throw new UsageError("push takes --property, --section and --item, or events on standard input");
-    }
-    return undefined;
+function eventOf({ property, section, item, stdin, eventId }: PushOptions): StatsEvent | undefined {
+  if (property !== undefined && section !== undefined && item !== undefined) {
+    return { property, section, id: item, eventId };
   }
-  if (stdin === true) {
-    throw new UsageError("--property and --stdin exclude each other");
+  if ([property, section, item, eventId].some((value) => value !== undefined)) {
+    throw new UsageError("an event needs --property, --section and --item");
   }
-  return {
-    property: String(property),
-    section: wholeNumber(section, "--section"),
-    id: wholeNumber(item, "--item"),
-    eventId: eventId === undefined ? undefined : String(eventId),
-  };
+  if (stdin !== true && process.stdin.isTTY) {
+    throw new UsageError("push takes --property, --section and --item, or events on standard input");
+  }
+  return undefined;
 }
 
-function wholeNumber(text: string | boolean | undefined, option: string): number {
-  if (typeof text !== "string" || !/^[1-9]\d{0,9}$/.test(text)) {
-    throw new UsageError(`${option} takes a whole number from 1`);
-  }
-  return Number(text);
-}
-
-function createClient(
-  options: Options,
-  environment: CommandLine["environment"],
-  buffering: Parameters<typeof createBufferingClient>[1],
-) {
-  const token = options.token ?? environment.STATS_TOKEN;
+function createClient(...[url, options]: Parameters<typeof createBufferingClient>) {
   try {
-    return createBufferingClient(String(options.url ?? (environment.STATS_URL || DEFAULT_URL)), {
-      ...buffering,
-      ack: options.durable === true ? "durable" : "queued",
-      ...(token && { token: String(token) }),
-    });
+    return createBufferingClient(url, options);
   } catch (cause) {
     throw new UsageError(messageOf(cause).replace(/^baseUrl/, "--url"), { cause });
   }

@@ -1,6 +1,4 @@
 /** The command `retention`: what RETENTION_DAYS removes from the database, before it does or right now. */
-
-import type { Config } from "../config.js";
 import { withConnection } from "../postgres/pool.js";
 import {
   type Expired,
@@ -12,27 +10,32 @@ import {
   removeExpired,
 } from "../postgres/retention.js";
 import { systemClock } from "../util/clock.js";
-import type { Command, CommandLine } from "./command.js";
+import type { Call, CommandDefinition } from "./command.js";
 import { formatBytes, formatCount, print } from "./print.js";
-import { withPool } from "./with-pool.js";
+import { DATABASE_SETTINGS, type DatabaseSetting, withPool } from "./with-pool.js";
 
-export const retentionCommand: Command = {
-  run: showOrRemove,
-  description: "show what RETENTION_DAYS removes now",
-  options: {
-    apply: { type: "boolean", description: "remove it" },
-    json: { type: "boolean", description: "the result as a line of JSON" },
-  },
+interface RetentionOptions {
+  readonly apply?: boolean;
+  readonly json?: boolean;
+}
+
+export const defineRetention: CommandDefinition = (command, line) => {
+  command
+    .description(
+      "Show what RETENTION_DAYS removes now, or remove it. The service does it itself each hour.\n\n" +
+        "Ends with 0, or with 1 if something had to stay because it is in use.",
+    )
+    .option("--apply", "remove it")
+    .option("--json", "the result as one line of JSON");
+  line.runs(command, ["retentionDays", ...DATABASE_SETTINGS], showOrRemove);
 };
 
-/**
- * Shows what is old enough to go, or removes it. Resolves with the exit status: 0, also when there is nothing; 1 when
- * something had to stay because it is in use.
- */
-async function showOrRemove(config: Config, { options }: CommandLine): Promise<number> {
-  const json = options.json === true;
-  const apply = options.apply === true;
-  const { retentionDays } = config;
+/** Shows what is old enough to go, or removes it. */
+async function showOrRemove({
+  options: { apply = false, json = false },
+  read,
+}: Call<RetentionOptions, "retentionDays" | DatabaseSetting>): Promise<number> {
+  const { retentionDays } = read("retentionDays");
   if (retentionDays === undefined) {
     const advice = "RETENTION_DAYS is not set: everything is kept. To see what it would do, set it: ";
     print(
@@ -42,7 +45,7 @@ async function showOrRemove(config: Config, { options }: CommandLine): Promise<n
     );
     return 0;
   }
-  return await withPool(config, async (pool) => {
+  return await withPool(read(...DATABASE_SETTINGS), async (pool) => {
     const firstKeptMs = firstKeptDay(await earlierClock(pool, systemClock.now()), retentionDays);
     const firstKept = new Date(firstKeptMs).toISOString();
     const found: Removal = apply

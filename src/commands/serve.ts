@@ -3,10 +3,11 @@ import cluster from "node:cluster";
 import type { Logger } from "pino";
 import { endProcess, ProcessLife, runToEnd } from "../app/process-life.js";
 import type { Runnable } from "../app/runnable.js";
-import type { Config } from "../config.js";
+import { type Config, loadConfig, serviceSettings } from "../config.js";
+import { canServerUserEnter } from "../postgres/embedded/server-user.js";
 import { createLogger } from "../telemetry/logger.js";
 import { version } from "../util/package-info.js";
-import type { Command } from "./command.js";
+import type { CommandDefinition } from "./command.js";
 
 /**
  * One Ctrl-C can arrive more than once: from the terminal, which signals the whole process group, and from a
@@ -17,8 +18,28 @@ const SAME_SIGNAL_MS = 1_000;
 export const WATCHDOG_MARGIN_MS = 20_000;
 
 const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
+/** Where services that run as root keep their state (Filesystem Hierarchy Standard, section 5.8). */
+const SYSTEM_DATA_DIR = "/var/lib/stats-service";
 
-export const serveCommand: Command = { run: serve, description: "run the service (the default)" };
+export const defineServe: CommandDefinition = (command, line) => {
+  command.description(
+    "Run the service until SIGTERM or Ctrl-C: then it answers the calls in flight, writes what is queued, and ends. " +
+      "SIGHUP reads tokens and certificates again.\n\n" +
+      "Ends with 0 if it stopped in order and no event is missing, else with 1; with 2 if a setting cannot be used.",
+  );
+  line.runs(command, serviceSettings, () => {
+    const dataDir = line.environment.DATA_DIR || defaultDataDir();
+    return serve(loadConfig({ ...line.environment, DATA_DIR: dataDir }));
+  });
+};
+
+/**
+ * `.data` in the working directory. PostgreSQL refuses to run as root, and the user it runs as instead may have no
+ * access to the working directory (think of /root): then the system's folder for state.
+ */
+function defaultDataDir(): string {
+  return canServerUserEnter(process.cwd()) ? ".data" : SYSTEM_DATA_DIR;
+}
 
 /**
  * Resolves with the exit status: 0 when the service stopped because it was told to and its books balance. The code of

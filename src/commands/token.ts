@@ -1,4 +1,6 @@
 /** The commands `token create`, `token list` and `token revoke`: what callers prove by who they are. */
+
+import { InvalidArgumentError } from "commander";
 import { formatToken, hashSecret, makeToken } from "../auth/token.js";
 import {
   changeTokenFile,
@@ -7,54 +9,73 @@ import {
   TokenFileError,
   tokenEntryFault,
 } from "../auth/token-file.js";
-import type { Config } from "../config.js";
-import type { Command, CommandLine, CommandOption } from "./command.js";
+import { type Call, type CommandDefinition, UsageError } from "./command.js";
 import { complain, print } from "./print.js";
-import { UsageError } from "./usage-error.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const DAYS_PATTERN = /^(\d{1,5})d$/;
 const DATE_PATTERN = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$/;
 
-const JSON_OPTION: CommandOption = { type: "boolean", description: "the result as JSON" };
+const SETTINGS = ["authTokensFile"] as const;
 
-export const tokenCreateCommand: Command = {
-  run: (config, line) => explainingFaults(() => createToken(config, line)),
-  description: "make a token, print it once, and add its hash to AUTH_TOKENS_FILE",
-  options: {
-    name: { type: "string", placeholder: "NAME", description: "who will hold it; required" },
-    properties: { type: "string", placeholder: "A,B", description: "what it may push; absent: anything" },
-    expires: {
-      type: "string",
-      placeholder: "90d|DATE",
-      description: "days from now, or a date or time such as 2030-01-31; absent: never",
-    },
-    json: JSON_OPTION,
-  },
-};
+type TokenCall<Options> = Call<Options, "authTokensFile">;
 
-export const tokenListCommand: Command = {
-  run: (config, line) => explainingFaults(() => listTokens(config, line)),
-  description: "show the tokens in AUTH_TOKENS_FILE, without what is secret",
-  options: { json: JSON_OPTION },
-};
+interface CreateOptions {
+  readonly name: string;
+  readonly properties?: readonly string[];
+  /** ISO 8601. */
+  readonly expires?: string;
+  readonly json?: boolean;
+}
 
-export const tokenRevokeCommand: Command = {
-  run: (config, line) => explainingFaults(() => revokeToken(config, line)),
-  description: "take a token out of AUTH_TOKENS_FILE",
-  operands: "id",
+interface ListOptions {
+  readonly json?: boolean;
+}
+
+export const defineToken: CommandDefinition = (command, line) => {
+  command.description("The tokens that callers must have when AUTH_TOKENS_FILE is set.");
+  const create = command
+    .command("create")
+    .summary("make a token, show it once, and add its hash to AUTH_TOKENS_FILE")
+    .description(
+      "Make a token, print it, and add its hash to AUTH_TOKENS_FILE. The token itself is kept nowhere. Without " +
+        "AUTH_TOKENS_FILE its entry is printed, for you to add.",
+    )
+    .requiredOption("--name <NAME>", "who will hold it; shown by token list")
+    .option("--properties <A,B>", "what it may push (default: anything)", parseList)
+    .option(
+      "--expires <90d|DATE>",
+      "days from now, or a date or time such as 2030-01-31 (default: never)",
+      parseExpiry,
+    )
+    .option("--json", "the token and its entry as one line of JSON");
+  line.runs(create, SETTINGS, (call: TokenCall<CreateOptions>) => explainingFaults(() => createToken(call)));
+  const list = command
+    .command("list")
+    .summary("show the tokens, without what is secret")
+    .description("Show the tokens in AUTH_TOKENS_FILE, without what is secret.")
+    .option("--json", "one line of JSON for each");
+  line.runs(list, SETTINGS, (call: TokenCall<ListOptions>) => explainingFaults(() => listTokens(call)));
+  const revoke = command
+    .command("revoke")
+    .summary("take a token out of AUTH_TOKENS_FILE")
+    .description("Take a token out of AUTH_TOKENS_FILE. A running service knows it after SIGHUP.")
+    .argument("<id>", "id, as token list shows it");
+  line.runs(revoke, SETTINGS, (call: TokenCall<object>) => explainingFaults(() => revokeToken(call)));
 };
 
 const HOW_TO_APPLY = "A running service knows it after SIGHUP.";
 
-async function createToken({ authTokensFile: file }: Config, { options }: CommandLine): Promise<void> {
+async function createToken({ options, read }: TokenCall<CreateOptions>): Promise<void> {
+  const { authTokensFile: file } = read("authTokensFile");
+  const { name, properties, expires } = options;
   const token = makeToken();
   const entry: TokenEntry = {
     id: token.id,
-    name: readName(options.name),
+    name,
     sha256: hashSecret(token.secret).toString("hex"),
-    ...readProperties(options.properties),
-    ...readExpiry(options.expires),
+    ...(properties && { properties: [...properties] }),
+    ...(expires && { expires }),
   };
   const fault = tokenEntryFault(entry);
   if (fault !== undefined) {
@@ -72,8 +93,8 @@ async function createToken({ authTokensFile: file }: Config, { options }: Comman
   );
 }
 
-async function listTokens(config: Config, { options }: CommandLine): Promise<void> {
-  const entries = await readTokenFile(requireFile(config));
+async function listTokens({ options, read }: TokenCall<ListOptions>): Promise<void> {
+  const entries = await readTokenFile(requireFile(read));
   const lines = entries.map(({ id, name, properties, expires }) =>
     options.json === true
       ? JSON.stringify({ id, name, properties, expires })
@@ -82,11 +103,8 @@ async function listTokens(config: Config, { options }: CommandLine): Promise<voi
   print(lines);
 }
 
-async function revokeToken(config: Config, { operands: [id, ...more] }: CommandLine): Promise<void> {
-  if (id === undefined || more.length > 0) {
-    throw new UsageError("token revoke takes the id of one token; token list shows them");
-  }
-  const file = requireFile(config);
+async function revokeToken({ operands: [id], read }: TokenCall<object>): Promise<void> {
+  const file = requireFile(read);
   await changeTokenFile(file, (entries) => {
     const rest = entries.filter((entry) => entry.id !== id);
     if (rest.length === entries.length) {
@@ -110,36 +128,26 @@ async function explainingFaults(work: () => Promise<void>): Promise<number> {
   }
 }
 
-function requireFile({ authTokensFile }: Config): string {
+function requireFile(read: TokenCall<object>["read"]): string {
+  const { authTokensFile } = read("authTokensFile");
   if (authTokensFile === undefined) {
     throw new UsageError("AUTH_TOKENS_FILE is not set: there are no tokens");
   }
   return authTokensFile;
 }
 
-type OptionValue = CommandLine["options"][string];
-
-function readName(value: OptionValue): string {
-  if (typeof value !== "string" || value === "") {
-    throw new UsageError("--name is required: whoever reads the list has to know whose token it is");
-  }
-  return value;
+function parseList(text: string): string[] {
+  return text.split(",").map((name) => name.trim());
 }
 
-function readProperties(value: OptionValue): Pick<TokenEntry, "properties"> {
-  return typeof value === "string" ? { properties: value.split(",").map((name) => name.trim()) } : {};
-}
-
-function readExpiry(value: OptionValue): Pick<TokenEntry, "expires"> {
-  if (typeof value !== "string") {
-    return {};
-  }
-  const days = DAYS_PATTERN.exec(value)?.[1];
-  const timeMs = days === undefined ? parseDate(value) : Date.now() + Number(days) * DAY_MS;
+/** The time as ISO 8601. */
+function parseExpiry(text: string): string {
+  const days = DAYS_PATTERN.exec(text)?.[1];
+  const timeMs = days === undefined ? parseDate(text) : Date.now() + Number(days) * DAY_MS;
   if (!(timeMs > Date.now())) {
-    throw new UsageError("--expires takes days, as in 90d, or a date or time to come, as in 2030-01-31");
+    throw new InvalidArgumentError("It takes days, as in 90d, or a date or time to come, as in 2030-01-31.");
   }
-  return { expires: new Date(timeMs).toISOString() };
+  return new Date(timeMs).toISOString();
 }
 
 /** NaN when it is none. A date is its first moment in UTC. */

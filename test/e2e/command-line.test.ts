@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { serviceSettings, settingDoc } from "../../src/config.js";
 import { createTestDatabase } from "../support/database.js";
 import { newEventId, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
@@ -15,32 +16,68 @@ test("--version prints the version of package.json", async () => {
   expect(await runToEnd(["--version"])).toMatchObject({ status: 0, stdout: `${version}\n` });
 });
 
-test("--help names the commands and every setting", async () => {
+test("--help names the commands, and that of serve every setting of the service", async () => {
   const { status, stdout } = await runToEnd(["--help"]);
   expect(status).toBe(0);
-  for (const word of [
-    "serve",
-    "migrate",
-    "token create",
-    "--expires 90d|DATE",
-    "DATABASE_URL",
-    "QUEUE_MAX_BYTES",
-    "LOG_LEVEL",
-  ]) {
-    expect(stdout).toContain(word);
+  for (const command of ["serve", "migrate", "status", "push", "dead", "retention", "token"]) {
+    expect(stdout).toMatch(new RegExp(`^  ${command} `, "m"));
+  }
+  const ofServe = await runToEnd(["serve", "--help"]);
+  for (const name of serviceSettings) {
+    expect(ofServe.stdout).toMatch(new RegExp(`^  ${settingDoc(name).name}( |$)`, "m"));
   }
 });
 
-test.each(["surf", "constructor"])("the unknown command %s says how to get help", async (word) => {
-  const { status, stderr } = await runToEnd([word]);
-  expect(status).toBe(2);
-  expect(stderr).toBe(`stats-service: unknown command: ${word}\nTry: stats-service --help\n`);
+test.each([
+  [
+    ["push", "--help"],
+    ["--property <NAME>", "77 if it refuses", "STATS_URL"],
+  ],
+  [["help", "push"], ["--property <NAME>"]],
+  [
+    ["token", "create", "--help"],
+    ["--expires <90d|DATE>", "AUTH_TOKENS_FILE"],
+  ],
+  [
+    ["help", "dead"],
+    ["list", "replay"],
+  ],
+])("%j tells of that command alone", async (args, words) => {
+  const { status, stdout } = await runToEnd(args);
+  expect(status).toBe(0);
+  for (const word of words) {
+    expect(stdout).toContain(word);
+  }
+  expect(stdout).not.toContain("QUEUE_MAX_BYTES");
 });
 
-test("an option of another command is refused", async () => {
-  const { status, stderr } = await runToEnd(["dead", "replay", "--limit", "5"]);
+test.each([
+  [["surf"], "unknown command 'surf'", "Try: stats-service --help"],
+  [["constructor"], "unknown command 'constructor'", "Try: stats-service --help"],
+  [["stauts"], "unknown command 'stauts'\n(Did you mean status?)", "Try: stats-service --help"],
+  [["dead", "replya"], "unknown command 'replya'\n(Did you mean replay?)", "Try: stats-service dead --help"],
+  [
+    ["push", "--proprety", "x"],
+    "unknown option '--proprety'\n(Did you mean --property?)",
+    "Try: stats-service push --help",
+  ],
+  [["dead", "replay", "--limit", "5"], "unknown option '--limit'", "Try: stats-service dead replay --help"],
+  [
+    ["migrate", "now"],
+    "too many arguments for 'migrate'. Expected 0 arguments but got 1.",
+    "Try: stats-service migrate --help",
+  ],
+])("%j says what is wrong, and how to get help", async (args, message, hint) => {
+  const { status, stderr } = await runToEnd(args);
   expect(status).toBe(2);
-  expect(stderr).toMatch(/^stats-service: Unknown option '--limit'.*\nTry: stats-service --help\n$/);
+  expect(stderr).toBe(`stats-service: ${message}\n${hint}\n`);
+});
+
+test("a command looks at no setting that it does not need", async () => {
+  const environment = { RETENTION_DAYS: "many", PORT: "http", QUEUE_MAX_BYTES: "none", ADMIN_PORT: "1" };
+  const { status, stderr } = await runToEnd(["status"], environment);
+  expect(status).toBe(69);
+  expect(stderr).toContain("no service answers at http://127.0.0.1:1");
 });
 
 test("all settings that cannot be used are named at once", async () => {
@@ -124,6 +161,6 @@ test("dead replay says which ids no dead letter has, and takes ids only", async 
   });
   expect(await runToEnd(["dead", "replay", "nonsense"], environment)).toMatchObject({
     status: 2,
-    stderr: "stats-service: not an id of a dead letter: nonsense\nTry: stats-service --help\n",
+    stderr: "stats-service: not an id of a dead letter: nonsense\nTry: stats-service dead replay --help\n",
   });
 });

@@ -164,12 +164,15 @@ test("exits with 2 when standard input is a directory", async () => {
 
 test.each([
   [["--section", "1"], "an event needs --property, --section and --item"],
-  [["--property", "news", "--section", "x"], "--section takes a whole number from 1"],
-  [["--property", "news", "--stdin"], "--property and --stdin exclude each other"],
-  [["--url", "nowhere"], "--url must be an absolute URL"],
+  [
+    ["--property", "news", "--section", "x"],
+    "option '--section <N>' argument 'x' is invalid. It takes a whole number from 1.",
+  ],
+  [["--property", "news", "--stdin"], "option '--stdin' cannot be used with option '--property <NAME>'"],
+  [["--url", "nowhere"], "option '--url <URL>' argument 'nowhere' is invalid."],
   [["--token", "abc\ndef"], "token has characters that a header cannot carry"],
-  [["--timeout", "0"], "--timeout takes a whole number from 1"],
-  [["--colour", "red"], "Unknown option '--colour'"],
+  [["--timeout", "0"], "option '--timeout <S>' argument '0' is invalid. It takes a whole number from 1."],
+  [["--colour", "red"], "unknown option '--colour'"],
 ])("exits with 2 and says what is wrong with the command line: %j", async (args, message) => {
   const { status, stderr } = await push(args);
   expect(status).toBe(2);

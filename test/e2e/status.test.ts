@@ -79,7 +79,7 @@ test("status exits with 69 when nobody answers", async () => {
 test("status asks for an address that it can use", async () => {
   expect(await status(["--admin-url", "localhost:3001"])).toMatchObject({
     status: 2,
-    stderr: expect.stringContaining("--admin-url takes a URL"),
+    stderr: expect.stringContaining("It takes a URL"),
   });
   expect(await status([], { ADMIN_PORT: "0" })).toMatchObject({
     status: 2,

@@ -77,13 +77,13 @@ describe("the command token", () => {
   });
 
   it.each([
-    [["create"], "--name is required"],
-    [["create", "--name", "x", "--expires", "soon"], "--expires takes days, as in 90d"],
-    [["create", "--name", "x", "--expires", "2020-01-01"], "--expires takes days, as in 90d"],
-    [["create", "--name", "x", "--expires", "2030-02-31"], "--expires takes days, as in 90d"],
+    [["create"], "required option '--name <NAME>' not specified"],
+    [["create", "--name", "x", "--expires", "soon"], "It takes days, as in 90d"],
+    [["create", "--name", "x", "--expires", "2020-01-01"], "It takes days, as in 90d"],
+    [["create", "--name", "x", "--expires", "2030-02-31"], "It takes days, as in 90d"],
     [["create", "--name", "x", "--properties", "News"], "--properties[0]: must match"],
-    [["create", "--name", "x", "--limit", "3"], "Unknown option '--limit'"],
-    [["revoke"], "token revoke takes the id of one token"],
+    [["create", "--name", "x", "--limit", "3"], "unknown option '--limit'"],
+    [["revoke"], "missing required argument 'id'"],
   ])("refuses %j with a reason, and writes nothing", async (args, reason) => {
     const { status, stderr } = await run(...args);
     expect(status).toBe(2);

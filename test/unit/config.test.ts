@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { spoolMinBytes } from "../../src/buffer/spool/spool.js";
-import { ConfigError, loadConfig, settingDocs } from "../../src/config.js";
+import { ConfigError, loadConfig, readSettings, settingDocs } from "../../src/config.js";
 import { queueMinBytes } from "../../src/ingest/event-queue.js";
 
 /** The lines of the message that a ConfigError has for these settings, the first aside. */
@@ -266,6 +266,31 @@ describe("loadConfig", () => {
   });
 });
 
+describe("readSettings", () => {
+  it("reads the named settings, and looks at no other", () => {
+    expect(
+      readSettings(["adminPort", "host"], { ADMIN_PORT: "81", PORT: "http", RETENTION_DAYS: "x" }),
+    ).toEqual({
+      adminPort: 81,
+      host: "127.0.0.1",
+    });
+  });
+
+  it("names each of them that is at fault", () => {
+    const read = () =>
+      readSettings(["adminPort", "statsUrl"], { ADMIN_PORT: "x", STATS_URL: "localhost:3000" });
+    expect(read).toThrow(ConfigError);
+    expect(read).toThrow(/ADMIN_PORT: .*\n.*STATS_URL: must be a URL/);
+  });
+
+  it("does not judge ports of a service by each other", () => {
+    expect(readSettings(["port", "adminPort"], { PORT: "80", ADMIN_PORT: "80" })).toEqual({
+      port: 80,
+      adminPort: 80,
+    });
+  });
+});
+
 describe("settingDocs", () => {
   it("describes each setting in a sentence", () => {
     for (const { name, description } of settingDocs) {
@@ -292,7 +317,7 @@ describe("settingDocs", () => {
     const defaults = Object.fromEntries(settingDocs.map((doc) => [doc.name, doc.default]));
     expect(defaults).toMatchObject({ HOST: "127.0.0.1", PORT: "3000", DATA_DIR: ".data", DATABASE_URL: "" });
     const { spoolDir: _, ...plain } = loadConfig({});
-    const { SPOOL_DIR: __, ...plainDefaults } = defaults;
+    const { SPOOL_DIR: __, STATS_URL: ___, ...plainDefaults } = defaults;
     expect(loadConfig(plainDefaults)).toMatchObject(plain);
   });
 
@@ -310,6 +335,8 @@ describe("settingDocs", () => {
         "TLS_CERT_FILE",
         "TLS_KEY_FILE",
         "TLS_CLIENT_CA_FILE",
+        "STATS_URL",
+        "STATS_TOKEN",
       ]),
     );
   });

@@ -1,5 +1,5 @@
 /** What the command `push` says when it is over, to people and to shells. */
-import { EXIT_REFUSED, EXIT_UNREACHABLE } from "../exit-status.js";
+import { EXIT_REFUSED, EXIT_UNREACHABLE } from "../command.js";
 import { complain, print } from "../print.js";
 import type { PushResult } from "./push-run.js";
 
