@@ -8,7 +8,7 @@ import type { EncodedBatch } from "../event/encoded-batch.js";
 import { type Sink, SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
 import type { Clock } from "../util/clock.js";
-import { messageOf } from "../util/error-message.js";
+import { type NextStep, SupervisedLoop } from "../util/supervised-loop.js";
 import { Waker } from "../util/waker.js";
 import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
 import type { Ledger } from "./ledger.js";
@@ -43,7 +43,6 @@ export interface BufferReplayDeps<B extends BufferedBatch = BufferedBatch> {
 
 /** How often live traffic is asked whether the sink is back, while that is what we wait for. */
 const LOOK_MS = 1_000;
-const RESTART_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 10_000, minMs: 100 };
 const RETRY_BACKOFF: BackoffOptions = { firstMs: 200, maxMs: 30_000, minMs: 100 };
 
 /**
@@ -56,7 +55,8 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
   readonly #observer: FlushObserver;
 
   #state: "new" | "running" | "closed" = "new";
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: SupervisedLoop;
+  #running: Promise<void> = Promise.resolve();
   readonly #abort = new AbortController();
   readonly #waker: Waker;
 
@@ -68,8 +68,6 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
   #sinkFault: SinkError | undefined;
   #retryAt = 0;
   #hasLiveFault = false;
-  #crashes = 0;
-  #loopFault: string | undefined;
   /** Since the buffer was empty the last time. */
   #replayed = { files: 0, rows: 0 };
 
@@ -77,11 +75,17 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     this.#deps = deps;
     this.#observer = deps.observer ?? UNOBSERVED;
     this.#waker = new Waker(deps.clock);
+    this.#loop = new SupervisedLoop({
+      name: "the replay of the spool",
+      step: () => this.#step(),
+      waker: this.#waker,
+      logger: deps.logger,
+    });
   }
 
   /** Why the replay is not working; undefined when it is. A fault of the sink is not one of the replay. */
   fault(): string | undefined {
-    return this.#loopFault;
+    return this.#loop.fault;
   }
 
   /** Why what is in the buffer is not replayed; undefined when the last batch was, or none has been tried. */
@@ -96,7 +100,7 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     }
     this.#state = "running";
     this.#deps.buffer.onAvailable(() => this.#waker.wake());
-    this.#loop = this.#supervise();
+    this.#running = this.#loop.run();
   }
 
   /**
@@ -110,46 +114,29 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     this.#state = "closed";
     this.#abort.abort(new Error("the replay of the spool is ending"));
     this.#waker.wake();
-    await this.#loop;
+    await this.#running;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** Keeps the loop alive whatever happens in it; all state is in fields, so a restart loses nothing. */
-  async #supervise(): Promise<void> {
-    while (this.#state === "running") {
-      try {
-        await this.#step();
-        this.#crashes = 0;
-        this.#loopFault = undefined;
-      } catch (error) {
-        this.#crashes += 1;
-        this.#loopFault = `the replay of the spool failed: ${messageOf(error)}`;
-        this.#deps.logger.error(
-          { err: error, crashes: this.#crashes },
-          "spool: the replay failed and restarts",
-        );
-        await this.#waker.wait(backoffMs(this.#crashes, RESTART_BACKOFF, this.#deps.random));
-      }
+  /** Replays one batch, or says how long to wait for a reason to. */
+  async #step(): Promise<NextStep> {
+    if (this.#state !== "running") {
+      return "end";
     }
-  }
-
-  /** Replays one batch, or waits for a reason to. */
-  async #step(): Promise<void> {
     const batch = this.#deps.buffer.oldest();
     if (batch === undefined) {
       this.#reportEmpty();
-      await this.#waker.wait();
-      return;
+      return {};
     }
     const waitMs = this.#msUntilDue();
     if (waitMs > 0) {
-      await this.#waker.wait(Math.min(waitMs, LOOK_MS));
-      return;
+      return { waitMs: Math.min(waitMs, LOOK_MS) };
     }
     await this.#replay(batch);
+    return "again";
   }
 
   #msUntilDue(): number {

@@ -4,9 +4,8 @@
  */
 import type { Logger } from "pino";
 import type { SinkError } from "../sink/sink.js";
-import { type BackoffOptions, backoffMs } from "../util/backoff.js";
 import type { Clock } from "../util/clock.js";
-import { messageOf } from "../util/error-message.js";
+import { type NextStep, SupervisedLoop } from "../util/supervised-loop.js";
 import { Waker } from "../util/waker.js";
 import type { AdmittedEvent, Batch, BatchWaiter } from "./batch.js";
 import { Delivery, type DeliveryDeps } from "./delivery.js";
@@ -69,8 +68,6 @@ export class IntakeClosedError extends Error {
  */
 type FlusherState = "new" | "running" | "draining" | "closed";
 
-const RESTART_BACKOFF: BackoffOptions = { firstMs: 100, maxMs: 10_000 };
-
 /** The background job that writes events in bulk. One flush is in flight at a time. */
 export class Flusher {
   readonly #queue: EventQueue;
@@ -82,12 +79,12 @@ export class Flusher {
   readonly #waker: Waker;
 
   #state: FlusherState = "new";
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: SupervisedLoop;
+  #running: Promise<void> = Promise.resolve();
   #nextTickAt = 0;
   #isPastDeadline = false;
   #drainBeganAt: number | undefined;
   #drainEndedAt: number | undefined;
-  #loopFault: string | undefined;
 
   constructor(deps: FlusherDeps) {
     const waker = new Waker(deps.clock);
@@ -98,6 +95,12 @@ export class Flusher {
     this.#options = deps.options;
     this.#delivery = new Delivery({ ...deps, onEnd: () => waker.wake() });
     this.#waker = waker;
+    this.#loop = new SupervisedLoop({
+      name: "the flush loop",
+      step: () => this.#step(),
+      waker,
+      logger: deps.logger,
+    });
   }
 
   /**
@@ -163,7 +166,7 @@ export class Flusher {
 
   /** Why the flush loop is not working; undefined when it is. A fault of the sink is not one of the loop. */
   fault(): string | undefined {
-    return this.#loopFault;
+    return this.#loop.fault;
   }
 
   /** The last fault of the sink, while batches fail; undefined when the last flush succeeded. */
@@ -203,7 +206,7 @@ export class Flusher {
     }
     this.#state = "running";
     this.#nextTickAt = this.#clock.elapsed() + this.#options.flushIntervalMs;
-    this.#loop = this.#supervise();
+    this.#running = this.#loop.run();
     this.#logger.info({ flushIntervalMs: this.#options.flushIntervalMs }, "flusher started");
   }
 
@@ -226,7 +229,7 @@ export class Flusher {
       this.#waker.wake();
     });
     this.#waker.wake();
-    this.#loop = this.#loop.then(() => this.#finish(cancel));
+    this.#running = this.#running.then(() => this.#finish(cancel));
   }
 
   /**
@@ -235,7 +238,7 @@ export class Flusher {
    */
   async close(): Promise<void> {
     this.stopIntake();
-    await this.#loop;
+    await this.#running;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -255,35 +258,23 @@ export class Flusher {
     }
   }
 
-  /** Keeps the loop alive whatever happens in it; all state is in fields, so a restart loses nothing. */
-  async #supervise(): Promise<void> {
-    for (let crashes = 1; ; crashes++) {
-      try {
-        await this.#run();
-        return;
-      } catch (error) {
-        this.#loopFault = `the flush loop failed: ${messageOf(error)}`;
-        this.#logger.error({ err: error, crashes }, "flusher: the flush loop failed and restarts");
-        await this.#waker.wait(backoffMs(crashes, RESTART_BACKOFF, () => 1));
-      }
+  /** All state is in fields, so a step that threw can be repeated and nothing is lost. */
+  async #step(): Promise<NextStep> {
+    if (this.#state !== "running" && this.#queue.rows === 0) {
+      return "end";
     }
-  }
-
-  async #run(): Promise<void> {
-    while (this.#state === "running" || this.#queue.rows > 0) {
-      this.#delivery.throwBug();
-      if (this.#isPastDeadline) {
-        if (this.#delivery.isIdle) {
-          return this.#delivery.saveRest();
-        }
-      } else {
-        // First, for if the buffer always came first and could take everything, the sink would not be tried again.
-        this.#delivery.begin(() => this.#nextDue());
-        this.#delivery.beginRelief(this.#state === "draining");
+    this.#delivery.throwBug();
+    if (this.#isPastDeadline) {
+      if (this.#delivery.isIdle) {
+        await this.#delivery.saveRest();
+        return "end";
       }
-      this.#loopFault = undefined;
-      await this.#waker.wait(this.#msUntilDue());
+    } else {
+      // First, for if the buffer always came first and could take everything, the sink would not be tried again.
+      this.#delivery.begin(() => this.#nextDue());
+      this.#delivery.beginRelief(this.#state === "draining");
     }
+    return { waitMs: this.#msUntilDue() };
   }
 
   #nextDue(): Batch | undefined {

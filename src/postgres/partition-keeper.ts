@@ -3,6 +3,7 @@ import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
+import { PeriodicJob } from "../util/periodic-job.js";
 import { createPartitions } from "./partitions.js";
 
 /** Events may be a week old when they come, and a week is long enough to repair what stops this job. */
@@ -17,27 +18,39 @@ export interface PartitionKeeperDeps {
   readonly logger: Logger;
 }
 
-/** Makes missing partitions at start and every hour. */
+/** Makes missing partitions every hour from start() on. */
 export class PartitionKeeper {
   readonly #pool: Pool;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #closing = new AbortController();
+  readonly #job: PeriodicJob;
   /** Those that were missing at the last pass and could not be made. */
   #unmade: readonly string[] = [];
-  #cancelTimer: (() => void) | undefined;
-  #pass: Promise<void> = Promise.resolve();
 
   constructor(deps: PartitionKeeperDeps) {
     this.#pool = deps.pool;
     this.#clock = deps.clock;
     this.#logger = deps.logger;
+    this.#job = new PeriodicJob({
+      clock: deps.clock,
+      firstMs: INTERVAL_MS,
+      retryMs: RETRY_MS,
+      pass: async () => {
+        await this.makeMissing();
+        return INTERVAL_MS;
+      },
+      onFailure: (error) =>
+        this.#logger.error(
+          { reason: messageOf(error), retryInMs: RETRY_MS },
+          "partitions could not be made; rows without one go to incoming_default meanwhile",
+        ),
+    });
   }
 
   /** Makes what is missing now; rejects with PostgreSQL's error. */
   async makeMissing(): Promise<void> {
     const range = { daysBehind: DAYS_BEHIND, daysAhead: DAYS_AHEAD };
-    const { signal } = this.#closing;
+    const { signal } = this.#job;
     const { made, detached, crowded } = await createPartitions(this.#pool, this.#clock.now(), range, signal);
     if (made.length > 0) {
       this.#logger.info({ partitions: made }, "partitions made");
@@ -51,35 +64,18 @@ export class PartitionKeeper {
   }
 
   /** Makes what is missing now; a failure is logged and tried again in a minute. */
-  async keep(): Promise<void> {
-    this.#cancelTimer?.();
-    try {
-      await this.makeMissing();
-      this.#keepIn(INTERVAL_MS);
-    } catch (error) {
-      if (this.#closing.signal.aborted) {
-        return;
-      }
-      this.#logger.error(
-        { reason: messageOf(error), retryInMs: RETRY_MS },
-        "partitions could not be made; rows without one go to incoming_default meanwhile",
-      );
-      this.#keepIn(RETRY_MS);
-    }
+  keep(): Promise<void> {
+    return this.#job.run();
   }
 
   /** Starts to look every hour. */
   start(): void {
-    if (this.#cancelTimer === undefined) {
-      this.#keepIn(INTERVAL_MS);
-    }
+    this.#job.start();
   }
 
   /** Resolves when the pass in progress, if any, has been given up. Safe before start() and twice. */
-  async close(): Promise<void> {
-    this.#closing.abort(new Error("the service is stopping"));
-    this.#cancelTimer?.();
-    await this.#pass;
+  close(): Promise<void> {
+    return this.#job.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,14 +87,6 @@ export class PartitionKeeper {
     const partitions = unmade.filter((name) => !this.#unmade.includes(name));
     if (partitions.length > 0) {
       this.#logger.warn({ partitions }, message);
-    }
-  }
-
-  #keepIn(ms: number): void {
-    if (!this.#closing.signal.aborted) {
-      this.#cancelTimer = this.#clock.schedule(ms, () => {
-        this.#pass = this.keep();
-      });
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Pool } from "pg";
 import type { Logger } from "pino";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
+import { PeriodicJob } from "../util/periodic-job.js";
 import { withConnection } from "./pool.js";
 import { earlierClock, firstKeptDay, removeExpired } from "./retention.js";
 
@@ -23,72 +24,57 @@ export interface RetentionKeeperDeps {
 /** Looks a minute after start() and every hour. `new` → `started` by start(); → `closed`, for good, by close(). */
 export class RetentionKeeper {
   readonly #deps: RetentionKeeperDeps;
-  readonly #closing = new AbortController();
-  #cancelTimer: (() => void) | undefined;
-  #pass: Promise<void> = Promise.resolve();
+  readonly #job: PeriodicJob;
 
   constructor(deps: RetentionKeeperDeps) {
     this.#deps = deps;
+    this.#job = new PeriodicJob({
+      clock: deps.clock,
+      firstMs: FIRST_MS,
+      retryMs: RETRY_MS,
+      pass: (signal) => this.#removeDue(signal),
+      onFailure: (error) =>
+        deps.logger.error(
+          { reason: messageOf(error), retryInMs: RETRY_MS },
+          "old partitions could not be dropped; they are kept, and take space, meanwhile",
+        ),
+    });
   }
 
   /** Starts to look every hour. */
   start(): void {
-    if (this.#cancelTimer === undefined) {
-      this.#enforceIn(FIRST_MS);
-    }
+    this.#job.start();
   }
 
-  /** Removes what is due. What fails or is in use is logged, and tried again after a while. */
-  async enforce(): Promise<void> {
-    const { pool, clock, logger, retentionDays } = this.#deps;
-    this.#cancelTimer?.();
-    try {
-      const { loose, kept } = await withConnection(pool, this.#closing.signal, async (client) => {
-        const firstKeptMs = firstKeptDay(await earlierClock(client, clock.now()), retentionDays);
-        return removeExpired(client, firstKeptMs, ({ name, rows, bytes }) =>
-          logger.info(
-            { partition: name, rowsEstimated: rows, bytes, retentionDays },
-            "old partition dropped",
-          ),
-        );
-      });
-      for (const { name, rows } of loose) {
-        logger.info({ partition: name, rows, retentionDays }, "old rows without a partition deleted");
-      }
-      for (const { name, reason } of kept) {
-        logger.warn(
-          { partition: name, reason, retryInMs: RETRY_MS },
-          "an old partition cannot be dropped yet",
-        );
-      }
-      this.#enforceIn(kept.length > 0 ? RETRY_MS : INTERVAL_MS);
-    } catch (error) {
-      if (!this.#closing.signal.aborted) {
-        logger.error(
-          { reason: messageOf(error), retryInMs: RETRY_MS },
-          "old partitions could not be dropped; they are kept, and take space, meanwhile",
-        );
-        this.#enforceIn(RETRY_MS);
-      }
-    }
+  /** Removes what is due now. What fails or is in use is logged, and tried again after a while. */
+  enforce(): Promise<void> {
+    return this.#job.run();
   }
 
   /** Resolves when the pass in progress, if any, has been given up. Safe before start() and twice. */
-  async close(): Promise<void> {
-    this.#closing.abort(new Error("the service is stopping"));
-    this.#cancelTimer?.();
-    await this.#pass;
+  close(): Promise<void> {
+    return this.#job.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  #enforceIn(ms: number): void {
-    if (!this.#closing.signal.aborted) {
-      this.#cancelTimer = this.#deps.clock.schedule(ms, () => {
-        this.#pass = this.enforce();
-      });
+  /** Resolves with the time to the next look, in milliseconds. */
+  async #removeDue(signal: AbortSignal): Promise<number> {
+    const { pool, clock, logger, retentionDays } = this.#deps;
+    const { loose, kept } = await withConnection(pool, signal, async (client) => {
+      const firstKeptMs = firstKeptDay(await earlierClock(client, clock.now()), retentionDays);
+      return removeExpired(client, firstKeptMs, ({ name, rows, bytes }) =>
+        logger.info({ partition: name, rowsEstimated: rows, bytes, retentionDays }, "old partition dropped"),
+      );
+    });
+    for (const { name, rows } of loose) {
+      logger.info({ partition: name, rows, retentionDays }, "old rows without a partition deleted");
     }
+    for (const { name, reason } of kept) {
+      logger.warn({ partition: name, reason, retryInMs: RETRY_MS }, "an old partition cannot be dropped yet");
+    }
+    return kept.length > 0 ? RETRY_MS : INTERVAL_MS;
   }
 }
