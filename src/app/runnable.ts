@@ -1,5 +1,6 @@
-/** What a process runs, as the one that runs it sees it; it runs nothing. */
-import type { LedgerEntry } from "../ingest/ledger.js";
+/** What a process runs, a Service or the Primary of several, as the process sees it. */
+import { Ledger, type LedgerEntry } from "../ingest/ledger.js";
+import { addUp } from "../util/add-up.js";
 
 /** Where the service can be reached. */
 export interface ServiceAddress {
@@ -17,6 +18,20 @@ export interface FinalBooks extends LedgerEntry {
   readonly missing: number;
   /** Each event that was accepted has ended somewhere safe. */
   readonly isBalanced: boolean;
+}
+
+/** The books of a run that never began. */
+export const NO_BOOKS: FinalBooks = { ...new Ledger().read(), queued: 0, missing: 0, isBalanced: true };
+
+/** The books of several runs as one; balanced if each is. */
+export function sumBooks(all: readonly FinalBooks[]): FinalBooks {
+  return all.reduce(
+    ({ isBalanced: a, ...sum }, { isBalanced: b, ...books }) => ({
+      ...addUp(sum, books),
+      isBalanced: a && b,
+    }),
+    NO_BOOKS,
+  );
 }
 
 /** stop() was called before start() was through. */

@@ -4,23 +4,29 @@
  */
 import type { WriteOutcome } from "../sink/sink.js";
 
-/** A reading of the books, in events since the process started. */
-export interface LedgerEntry {
-  /** Answered OK, or waiting for a durable answer. */
-  readonly accepted: number;
-  /** Found in the spool, left there by an earlier run. */
-  readonly recovered: number;
-  readonly inserted: number;
-  readonly duplicates: number;
-  readonly dead: number;
-  /** In the spool now. */
-  readonly spooled: number;
-  /** In spool files that were set aside because they could not be read. */
-  readonly setAside: number;
-}
+/**
+ * The fields of the books, in events since the process started:
+ * - `accepted`: answered OK, or waiting for a durable answer
+ * - `recovered`: found in the buffer, left there by an earlier run
+ * - `inserted`, `duplicates`, `dead`: ended in the sink
+ * - `spooled`: in the buffer now
+ * - `setAside`: in batches of the buffer that were set aside because they could not be read
+ */
+export const LEDGER_FIELDS = [
+  "accepted",
+  "recovered",
+  "inserted",
+  "duplicates",
+  "dead",
+  "spooled",
+  "setAside",
+] as const;
+
+/** A reading of the books. */
+export type LedgerEntry = Readonly<Record<(typeof LEDGER_FIELDS)[number], number>>;
 
 /** Counts of events. `accepted + recovered` is always the sum of all the others and of the queue's rows. */
-export class Ledger {
+export class Ledger implements LedgerEntry {
   accepted = 0;
   recovered = 0;
   inserted = 0;
@@ -67,8 +73,7 @@ export class Ledger {
   }
 
   read(): LedgerEntry {
-    const { accepted, recovered, inserted, duplicates, dead, spooled, setAside } = this;
-    return { accepted, recovered, inserted, duplicates, dead, spooled, setAside };
+    return Object.fromEntries(LEDGER_FIELDS.map((field) => [field, this[field]])) as LedgerEntry;
   }
 
   /**

@@ -2,6 +2,7 @@
 import type { LedgerEntry } from "../ingest/ledger.js";
 import type { TableState } from "../postgres/table-state.js";
 import type { Probe } from "../server/health.js";
+import { addUp } from "../util/add-up.js";
 
 /** Room for events and what is in it. */
 export interface RoomStatus {
@@ -90,10 +91,4 @@ function mergeSpools(a: SpoolStatus | null, b: SpoolStatus | null): SpoolStatus 
   const { isWritable: aIsWritable, ...aCounts } = a;
   const { isWritable: bIsWritable, ...bCounts } = b;
   return { ...addUp(aCounts, bCounts), isWritable: aIsWritable && bIsWritable };
-}
-
-/** The sums of two objects' numbers, key by key. */
-function addUp<T extends { readonly [K in keyof T]: number }>(a: T, b: T): T {
-  const keys = Object.keys(a) as (keyof T)[];
-  return Object.fromEntries(keys.map((key) => [key, a[key] + b[key]])) as T;
 }

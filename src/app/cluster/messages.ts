@@ -1,5 +1,6 @@
 /** What the primary and its workers say to each other over Node's IPC channel; it sends nothing itself. */
 import { z } from "zod";
+import { LEDGER_FIELDS, type LedgerEntry } from "../../ingest/ledger.js";
 import type { MetricsReading } from "../../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../../telemetry/service-status.js";
 import type { FinalBooks } from "../runnable.js";
@@ -15,14 +16,13 @@ const assignment = z.object({
   databaseUrl: z.string(),
 });
 
+const ledgerEntry = Object.fromEntries(LEDGER_FIELDS.map((field) => [field, count])) as Record<
+  keyof LedgerEntry,
+  typeof count
+>;
+
 const books = z.object({
-  accepted: count,
-  recovered: count,
-  inserted: count,
-  duplicates: count,
-  dead: count,
-  spooled: count,
-  setAside: count,
+  ...ledgerEntry,
   queued: count,
   missing: z.number().int(),
   isBalanced: z.boolean(),

@@ -15,9 +15,14 @@ import { mergeStatuses, type ServiceStatus } from "../../telemetry/service-statu
 import { statusPageRoutes } from "../../telemetry/status-page.js";
 import { type Cradle, createServiceContainer } from "../container.js";
 import { disposeInReverse } from "../disposal.js";
-import { type FinalBooks, type Runnable, type ServiceAddress, StartCancelledError } from "../runnable.js";
+import {
+  type FinalBooks,
+  type Runnable,
+  type ServiceAddress,
+  StartCancelledError,
+  sumBooks,
+} from "../runnable.js";
 import { prepareDatabase } from "../service.js";
-import { sumBooks } from "./books.js";
 import { type ForkWorker, WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
 
 export interface PrimaryDeps {

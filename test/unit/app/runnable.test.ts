@@ -1,6 +1,6 @@
-import { sumBooks } from "../../../../src/app/cluster/books.js";
+import { NO_BOOKS, sumBooks } from "../../../src/app/runnable.js";
 
-const EMPTY = sumBooks([]);
+const EMPTY = NO_BOOKS;
 
 describe("sumBooks", () => {
   it("adds up each count", () => {
