@@ -53,7 +53,7 @@ function generateLoad(url: string): void {
     call.on("error", () => {
       failed += 1;
     });
-    call.end(`{"property":"news","section":1,"id":${1 + (sent % 1_000)}}`);
+    call.end(`{"property":"news","section":1,"item":${1 + (sent % 1_000)}}`);
     sent += 1;
   };
   const ticker = setInterval(() => {

@@ -30,7 +30,7 @@ const adapter = connectNodeAdapter({
   routes: (router) =>
     router.service(StatsService, {
       push: async (request) => {
-        const inserting = insert(request.property, request.section, request.id);
+        const inserting = insert(request.property, request.section, request.item);
         inserts.add(inserting);
         await inserting.finally(() => inserts.delete(inserting));
         accepted += 1;

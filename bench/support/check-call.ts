@@ -14,7 +14,7 @@ export async function checkCall(port: number, protocol: Protocol): Promise<void>
     const response = await createClient(StatsService, transport).push({
       property: "news",
       section: 3,
-      id: 42,
+      item: 42,
     });
     if ((response.$unknown?.length ?? 0) > 0) {
       throw new Error("the answer has fields that PushResponse has not");

@@ -9,7 +9,7 @@ import type { Protocol } from "./check-call.js";
 import { percentile } from "./statistics.js";
 
 const PUSH_PATH = "/stats.v1.StatsService/Push";
-const EVENT = { property: "news", section: 3, id: 42 };
+const EVENT = { property: "news", section: 3, item: 42 };
 const INSTALL = "Debian: apt-get install -y wrk nghttp2-client";
 /** So that what is measured has been compiled. */
 const WARM_UP_SECONDS = 2;

@@ -17,8 +17,8 @@ export function encodeBatches(calls: number, hasIds: boolean): Uint8Array[] {
     const events = [];
     for (let i = 0; i < CALL_EVENTS; i++) {
       const { value } = source.next();
-      const { property, section, itemId: id } = value;
-      events.push({ property, section, id, eventId: hasIds ? formatUuid(value.id) : "" });
+      const { property, section, itemId: item } = value;
+      events.push({ property, section, item, eventId: hasIds ? formatUuid(value.id) : "" });
     }
     const message = create(PushBatchRequestSchema, { events, ack: AckMode.DURABLE });
     return toBinary(PushBatchRequestSchema, message);

@@ -10,7 +10,7 @@ import { judgeError, judgeResponse, type Verdict } from "./verdict.js";
 export interface BatchPusher {
   /** Rejects when `signal` aborts or `timeoutMs` are over. */
   pushBatch(
-    request: { events: { property: string; section: number; id: number; eventId: string }[]; ack: AckMode },
+    request: { events: { property: string; section: number; item: number; eventId: string }[]; ack: AckMode },
     options: { signal: AbortSignal; timeoutMs: number },
   ): Promise<PushBatchResponse>;
 }
@@ -81,7 +81,7 @@ export class BatchSender {
     const { pusher, ack, callTimeoutMs } = this.#deps;
     const round = this.#round;
     const request = {
-      events: batch.map(({ property, section, id, eventId }) => ({ property, section, id, eventId })),
+      events: batch.map(({ property, section, item, eventId }) => ({ property, section, item, eventId })),
       ack: ack === "durable" ? AckMode.DURABLE : AckMode.QUEUED,
     };
     const limits = { signal: this.#stopping.signal, timeoutMs: callTimeoutMs };

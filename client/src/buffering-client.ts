@@ -134,8 +134,8 @@ export class BufferingClient implements AsyncDisposable {
       return false;
     }
     this.#counts.pushed += 1;
-    const { property, section, id, eventId = this.#newEventId() } = event;
-    this.#buffer.add({ source: event, property, section, id, eventId, bytes, order: this.#counts.pushed });
+    const { property, section, item, eventId = this.#newEventId() } = event;
+    this.#buffer.add({ source: event, property, section, item, eventId, bytes, order: this.#counts.pushed });
     this.#sender.send();
     this.#releaseInTime();
     return true;

@@ -7,7 +7,7 @@ export interface BufferedEvent {
   readonly source: StatsEvent;
   readonly property: string;
   readonly section: number;
-  readonly id: number;
+  readonly item: number;
   readonly eventId: string;
   /** What it takes in a request at most, in bytes. */
   readonly bytes: number;

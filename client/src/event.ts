@@ -2,14 +2,14 @@
 import { parseEventId } from "../../src/event/event-id.js";
 import { ID_BYTES } from "../../src/event/uuid.js";
 
-/** "Item `id` in section `section` of `property` was seen", once. */
+/** "`item` in `section` of `property` was seen", once. */
 export interface StatsEvent {
   /** What is counted: `^[a-z][a-z0-9_.-]{0,31}$`. */
   readonly property: string;
   /** From 1 to 4294967295. */
   readonly section: number;
   /** The item in the section, from 1 to 4294967295. */
-  readonly id: number;
+  readonly item: number;
   /** A UUIDv7 in its 36-character form. Its time is the event's. Default: one is made when the event is pushed. */
   readonly eventId?: string | undefined;
 }
@@ -51,7 +51,7 @@ const parsedId = new Uint8Array(ID_BYTES);
 
 /** What keeps an event from being put into a request, whatever its type says; empty when nothing does. */
 export function eventViolations(event: StatsEvent): FieldViolation[] {
-  const { property, section, id, eventId }: Partial<StatsEvent> = event ?? {};
+  const { property, section, item, eventId }: Partial<StatsEvent> = event ?? {};
   const violations: FieldViolation[] = [];
   if (typeof property !== "string" || property === "" || property.length > PROPERTY_MAX_CHARACTERS) {
     violations.push({
@@ -62,8 +62,8 @@ export function eventViolations(event: StatsEvent): FieldViolation[] {
   if (!isUint32(section)) {
     violations.push({ field: "section", description: UINT32_RULE });
   }
-  if (!isUint32(id)) {
-    violations.push({ field: "id", description: UINT32_RULE });
+  if (!isUint32(item)) {
+    violations.push({ field: "item", description: UINT32_RULE });
   }
   if (eventId !== undefined && (typeof eventId !== "string" || !parseEventId(eventId, parsedId))) {
     violations.push({ field: "event_id", description: "must be a UUIDv7 in its 36-character form" });

@@ -18,7 +18,7 @@ const server = createServer((request, response) => {
     return;
   }
   // 2. A line where something is to be counted. It does not wait, and cannot fail the request.
-  stats.push({ property: "page-views", section: Number(section), id: Number(page) });
+  stats.push({ property: "page-views", section: Number(section), item: Number(page) });
   response.end(`this is page ${page} of section ${section}\n`);
 });
 

@@ -45,7 +45,7 @@ export const definePush: CommandDefinition = (command, line) => {
     .option("--event-id <UUID>", "an id for the event, a UUIDv7 (default: a new one)")
     .optionsGroup("Many events:")
     .addOption(
-      new Option("--stdin", 'read lines such as {"property":"news","section":3,"id":42}').conflicts([
+      new Option("--stdin", 'read lines such as {"property":"news","section":3,"item":42}').conflicts([
         "property",
         "section",
         "item",
@@ -107,7 +107,7 @@ async function runPush({ options, read }: PushCall): Promise<number> {
 /** The event on the command line; undefined when events come from standard input. */
 function eventOf({ property, section, item, stdin, eventId }: PushOptions): StatsEvent | undefined {
   if (property !== undefined && section !== undefined && item !== undefined) {
-    return { property, section, id: item, eventId };
+    return { property, section, item, eventId };
   }
   if ([property, section, item, eventId].some((value) => value !== undefined)) {
     throw new UsageError("an event needs --property, --section and --item");

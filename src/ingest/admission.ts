@@ -14,7 +14,7 @@ import type { AdmittedEvent } from "./batch.js";
 export interface EventInput {
   readonly property: string;
   readonly section: number;
-  readonly id: number;
+  readonly item: number;
   /** Empty: the service makes one. */
   readonly eventId: string;
 }
@@ -97,12 +97,12 @@ export class Admission {
 
   /** The same without an error: undefined when a field is at fault, and {@link Admission.violations} says which. */
   tryAdmit(input: EventInput, inet: Uint8Array): AdmittedEvent | undefined {
-    const { property, section, id: itemId, eventId } = input;
-    if (!this.#isAccepted(property) || section === 0 || itemId === 0 || !this.#makeId(eventId)) {
+    const { property, section, item, eventId } = input;
+    if (!this.#isAccepted(property) || section === 0 || item === 0 || !this.#makeId(eventId)) {
       return undefined;
     }
     const kept = this.#remoteIp === "store" ? inet : this.#reduce(inet);
-    return { id: this.#id, property, section, itemId, inet: kept };
+    return { id: this.#id, property, section, itemId: item, inet: kept };
   }
 
   /** Every field of an event that is at fault. */
@@ -155,8 +155,8 @@ export class Admission {
     if (input.section === 0) {
       yield { field: "section", description: "must be from 1 to 4294967295" };
     }
-    if (input.id === 0) {
-      yield { field: "id", description: "must be from 1 to 4294967295" };
+    if (input.item === 0) {
+      yield { field: "item", description: "must be from 1 to 4294967295" };
     }
     const eventId = input.eventId === "" ? undefined : this.#eventIdFault(input.eventId);
     if (eventId !== undefined) {

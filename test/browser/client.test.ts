@@ -8,7 +8,7 @@ import { Chromium } from "./support/chromium.js";
 import type { Page } from "./support/page.js";
 import { PageServer } from "./support/page-server.js";
 
-const EVENT = { property: "news", section: 3, id: 42 };
+const EVENT = { property: "news", section: 3, item: 42 };
 
 describeWith(CHROMIUM, "the client in a browser", (path) => {
   let chromium: Chromium;

@@ -44,7 +44,7 @@ async function pushBy(client, event) {
 export async function deliver(url, count) {
   const client = createBufferingClient(url, { ack: "durable", batchEvents: 100 });
   for (let id = 1; id <= count; id += 1) {
-    client.push({ property: "news", section: 3, id });
+    client.push({ property: "news", section: 3, item });
   }
   await client.close();
   return client.counters;

@@ -10,7 +10,7 @@ import { ServiceProcess } from "../support/service-process.js";
 import { aStatus } from "../support/status.js";
 import { Chromium } from "./support/chromium.js";
 
-const EVENT = { property: "news", section: 3, id: 42, ack: "ACK_MODE_DURABLE" };
+const EVENT = { property: "news", section: 3, item: 42, ack: "ACK_MODE_DURABLE" };
 
 /** Counts what the page asks, and lets no pause end by itself. */
 const COUNT_AND_HOLD = `

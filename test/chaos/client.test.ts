@@ -20,9 +20,9 @@ test("events of a durable client survive five kills of the service and a network
     maxEvents: 1_000,
   });
   const produce = async () => {
-    for (let id = 1; id <= EVENTS; id++) {
+    for (let item = 1; item <= EVENTS; item++) {
       await stats.whenRoom();
-      expect(stats.push({ property: "news", section: 7, id })).toBe(true);
+      expect(stats.push({ property: "news", section: 7, item })).toBe(true);
     }
   };
   const produced = produce();

@@ -14,7 +14,7 @@ beforeAll(async () => {
 
 // Whatever a caller sent: the service still answers, and still stops with its books in balance.
 afterAll(async () => {
-  const { status } = await push(service.url, { property: "news", section: 1, id: 1 });
+  const { status } = await push(service.url, { property: "news", section: 1, item: 1 });
   const ending = await service.stop();
   await database.close();
   expect(status).toBe(200);
@@ -32,26 +32,26 @@ function fieldsAtFault(body: Record<string, unknown>): string[] {
   return badRequest?.debug.fieldViolations.map(({ field }) => field) ?? [];
 }
 
-const good = { property: "news", section: 1, id: 1 };
+const good = { property: "news", section: 1, item: 1 };
 const notVersion7 = newEventId().replace(/^(.{14})7/, "$14");
 const old = newEventId().replace(/^../, "00");
 
 test.each([
-  ["no property", { section: 1, id: 1 }, ["property"]],
+  ["no property", { section: 1, item: 1 }, ["property"]],
   ["a property of 33 characters", { ...good, property: "a".repeat(33) }, ["property"]],
   ["a property with other characters", { ...good, property: "News!" }, ["property"]],
   ["a property with NUL", { ...good, property: "ne\0ws" }, ["property"]],
   ["a property that is not on the list", { ...good, property: "blog" }, ["property"]],
   ["section 0", { ...good, section: 0 }, ["section"]],
-  ["id 0", { ...good, id: 0 }, ["id"]],
+  ["item 0", { ...good, item: 0 }, ["item"]],
   ["an event_id that is no UUID", { ...good, event_id: "abc" }, ["event_id"]],
   ["an event_id that is a UUID of version 4", { ...good, event_id: notVersion7 }, ["event_id"]],
   ["an event_id of long ago", { ...good, event_id: old }, ["event_id"]],
   ["an ack mode that is not known", { ...good, ack: 9 }, ["ack"]],
   [
     "everything wrong at once",
-    { property: "", section: 0, id: 0, event_id: "abc", ack: 9 },
-    ["property", "section", "id", "event_id", "ack"],
+    { property: "", section: 0, item: 0, event_id: "abc", ack: 9 },
+    ["property", "section", "item", "event_id", "ack"],
   ],
 ])("%s is an invalid argument, and the answer names the field", async (_name, event, fields) => {
   const { status, body } = await push(service.url, event);

@@ -12,7 +12,7 @@ afterAll(() => database.close());
 async function storedAddress(settings: Record<string, string>, headers: Record<string, string>) {
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url, ...settings });
   const eventId = newEventId();
-  const event = { property: "news", section: 1, id: 1 };
+  const event = { property: "news", section: 1, item: 1 };
   const push = (events: object[]) =>
     fetch(`${service.url}/stats.v1.StatsService/PushBatch`, {
       method: "POST",

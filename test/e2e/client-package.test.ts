@@ -27,11 +27,11 @@ import { createBufferingClient, createStatsClient, AckMode, UndeliveredError } f
 import type { BufferingClient, BufferingCounters, Failure, Rejection, StatsClient, StatsEvent } from "stats-service/client";
 
 const client: StatsClient = createStatsClient("http://localhost:3000", { token: async () => "secret", timeoutMs: 100 });
-export const one: Promise<unknown> = client.push({ property: "news", section: 3, id: 42, ack: AckMode.DURABLE });
-const { accepted, rejections } = await client.pushBatch({ events: [{ property: "news", section: 3, id: 42 }] });
+export const one: Promise<unknown> = client.push({ property: "news", section: 3, item: 42, ack: AckMode.DURABLE });
+const { accepted, rejections } = await client.pushBatch({ events: [{ property: "news", section: 3, item: 42 }] });
 export const sum: number = accepted + rejections.length;
 
-const event: StatsEvent = { property: "news", section: 3, id: 42 };
+const event: StatsEvent = { property: "news", section: 3, item: 42 };
 const stats: BufferingClient = createBufferingClient(new URL("http://localhost:3000"), {
   ack: "durable",
   headers: { "x-team": "blue" },
@@ -40,7 +40,7 @@ const stats: BufferingClient = createBufferingClient(new URL("http://localhost:3
 });
 export const taken: boolean = stats.push(event);
 // @ts-expect-error: an id is a number
-stats.push({ property: "news", section: 3, id: "42" });
+stats.push({ property: "news", section: 3, item: "42" });
 // @ts-expect-error: there is no such mode
 createBufferingClient("http://localhost:3000", { ack: "sometimes" });
 // @ts-expect-error: counters are read only
@@ -137,9 +137,9 @@ test("it does not keep a process alive that is done", async () => {
     const tried = new Promise((resolve) => {
       globalThis.stats = createBufferingClient("${url}", { batchEvents: 1, onError: resolve });
     });
-    stats.push({ property: "news", section: 3, id: 42 });
+    stats.push({ property: "news", section: 3, item: 42 });
     await tried;
-    stats.push({ property: "news", section: 3, id: 43 });
+    stats.push({ property: "news", section: 3, item: 43 });
     process.on("exit", () => console.log(JSON.stringify(stats.counters)));
   `);
   expect(JSON.parse(stdout)).toMatchObject({ pushed: 2, buffered: 2 });
@@ -150,7 +150,7 @@ test("a process that waits for its close lives until that is over", async () => 
   const stdout = await runScript(`
     import { createBufferingClient } from "stats-service/client";
     const stats = createBufferingClient("${url}");
-    stats.push({ property: "news", section: 3, id: 42 });
+    stats.push({ property: "news", section: 3, item: 42 });
     console.log(JSON.stringify(await stats.close({ timeoutMs: 700 })));
   `);
   expect(JSON.parse(stdout)).toEqual({ undelivered: 1 });
@@ -163,7 +163,7 @@ test("a process that waits for room lives until the wait is over", async () => {
     let failures = 0;
     const onError = () => { if (++failures === 3) void stats.close({ timeoutMs: 0 }); };
     const stats = createBufferingClient("${url}", { maxEvents: 1, batchEvents: 1, onError });
-    stats.push({ property: "news", section: 3, id: 42 });
+    stats.push({ property: "news", section: 3, item: 42 });
     await stats.whenRoom();
     console.log("over after failures:", failures);
   `);
@@ -176,7 +176,7 @@ test("an error in a callback surfaces as one that nobody caught, and harms nothi
     process.on("uncaughtException", ({ message }) => console.log(message, JSON.stringify(stats.counters)));
     const onRejected = () => { throw new Error("mine"); };
     const stats = createBufferingClient("http://127.0.0.1:1", { onRejected });
-    stats.push({ property: "", section: 1, id: 1 });
+    stats.push({ property: "", section: 1, item: 1 });
   `);
   expect(stdout).toMatch(/^mine \{"pushed":1,"acknowledged":0,"rejected":1,/);
 });

@@ -21,9 +21,9 @@ test("events of a buffering client become rows, those that the service rejects a
     ack: "durable",
     onRejected: (rejection) => rejections.push(rejection),
   });
-  for (let id = 1; id <= COUNT; id++) {
+  for (let item = 1; item <= COUNT; item++) {
     // Many rejections make an answer that the service compresses.
-    stats.push({ property: id % 2 === 0 ? "news" : "shop", section: 1, id });
+    stats.push({ property: item % 2 === 0 ? "news" : "shop", section: 1, item });
   }
   await stats.flush();
   expect(stats.counters).toEqual({
@@ -35,7 +35,7 @@ test("events of a buffering client become rows, those that the service rejects a
     retried: 0,
   });
   expect(rejections[0]).toMatchObject({
-    event: { property: "shop", id: 1 },
+    event: { property: "shop", item: 1 },
     reason: "INVALID",
     violations: [{ field: "property" }],
   });
@@ -50,8 +50,8 @@ test.each([
   await using database = await createTestDatabase();
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url, ...bound });
   await using stats = createBufferingClient(service.url, { ack: "durable" });
-  for (let id = 1; id <= 2_000; id++) {
-    stats.push({ property: "news", section: 1, id });
+  for (let item = 1; item <= 2_000; item++) {
+    stats.push({ property: "news", section: 1, item });
   }
   await stats.flush();
   expect(stats.counters).toMatchObject({ acknowledged: 2_000, rejected: 0 });
@@ -73,7 +73,7 @@ test("events that the token does not allow are dropped, whatever they are sent w
   });
   for (const properties of [["shop"], ["shop", "No"], ["shop", "news"]]) {
     for (const property of properties) {
-      stats.push({ property, section: 1, id: 1 });
+      stats.push({ property, section: 1, item: 1 });
     }
     await stats.flush();
   }

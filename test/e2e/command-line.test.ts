@@ -129,7 +129,7 @@ test("dead letters are listed, and replayed once the cause is repaired", async (
   await database.pool.query("ALTER TABLE incoming ADD CONSTRAINT no_shop CHECK (property <> 'shop')");
   await using service = await ServiceProcess.start(environment);
   const eventId = newEventId();
-  const event = { property: "shop", section: 1, id: 1, event_id: eventId };
+  const event = { property: "shop", section: 1, item: 1, event_id: eventId };
   await push(service.url, { ...event, ack: "ACK_MODE_DURABLE" });
   await service.stop();
 

@@ -32,12 +32,12 @@ async function storedItems(): Promise<number[]> {
 test("without DATABASE_URL the service brings its own PostgreSQL and keeps the data between runs, with more workers, too", async () => {
   {
     await using service = await ServiceProcess.start(environment);
-    await push(service.url, { property: "news", section: 1, id: 1 });
+    await push(service.url, { property: "news", section: 1, item: 1 });
     service.signalGroup("SIGINT");
     expect(await service.ended()).toEqual({ status: 0, signal: null });
   }
   await using service = await ServiceProcess.start({ ...environment, WORKERS: "2" });
-  await push(service.url, { property: "news", section: 1, id: 2, ack: "ACK_MODE_DURABLE" });
+  await push(service.url, { property: "news", section: 1, item: 2, ack: "ACK_MODE_DURABLE" });
   expect(await storedItems()).toEqual([1, 2]);
   service.signalGroup("SIGINT");
   expect(await service.ended()).toEqual({ status: 0, signal: null });
@@ -46,7 +46,7 @@ test("without DATABASE_URL the service brings its own PostgreSQL and keeps the d
 test("a killed run leaves nothing in the way of the next", async () => {
   {
     await using killed = await ServiceProcess.start(environment);
-    await push(killed.url, { property: "news", section: 1, id: 1, ack: "ACK_MODE_DURABLE" });
+    await push(killed.url, { property: "news", section: 1, item: 1, ack: "ACK_MODE_DURABLE" });
     await killed.stop("SIGKILL");
   }
   await using service = await ServiceProcess.start(environment);

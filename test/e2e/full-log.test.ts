@@ -23,7 +23,7 @@ test("a full disk under the log costs log lines, and no event and no answer", as
     const ids: string[] = [];
     const pushOne = async () => {
       const eventId = newEventId();
-      const { status } = await push(first.url, { property: "news", section: 1, id: 1, eventId });
+      const { status } = await push(first.url, { property: "news", section: 1, item: 1, eventId });
       expect(status).toBe(200);
       ids.push(eventId);
     };

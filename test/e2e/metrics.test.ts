@@ -105,7 +105,7 @@ test("a dead letter is counted by its SQLSTATE, a duplicate and what was refused
   await using service = await ServiceProcess.start(settings());
   const { url, adminUrl } = service;
   await query("ALTER TABLE incoming ADD CONSTRAINT no_thirteen CHECK (property_section <> 13)");
-  const event = { property: "news", section: 1, id: 1, event_id: newEventId(), ack: "ACK_MODE_DURABLE" };
+  const event = { property: "news", section: 1, item: 1, event_id: newEventId(), ack: "ACK_MODE_DURABLE" };
   expect((await push(url, event)).status).toBe(200);
   expect((await push(url, event)).status).toBe(200);
   expect((await push(url, { ...event, section: 13, event_id: newEventId() })).status).toBe(200);

@@ -40,9 +40,9 @@ afterEach(async () => {
 /** Pushes until the service refuses, and returns what it accepted and how it refused. */
 async function fill(url: string) {
   const accepted: string[] = [];
-  for (let id = 1; ; id++) {
+  for (let item = 1; ; item++) {
     const eventId = newEventId();
-    const answer = await push(url, { property: "news", section: 1, id, event_id: eventId });
+    const answer = await push(url, { property: "news", section: 1, item, event_id: eventId });
     if (answer.status !== 200) {
       return { accepted, refusal: answer };
     }
@@ -82,7 +82,7 @@ test("the service starts, and takes events, while PostgreSQL is out of reach", a
   await postgres.close();
   await using service = await ServiceProcess.start({ DATABASE_URL: postgres.url, SPOOL_MAX_BYTES: "0" });
   const eventId = newEventId();
-  const { status } = await push(service.url, { property: "news", section: 1, id: 1, event_id: eventId });
+  const { status } = await push(service.url, { property: "news", section: 1, item: 1, event_id: eventId });
   expect(status).toBe(200);
   await startPostgres();
   await service.stop();
@@ -100,7 +100,7 @@ test.each([
 });
 
 test("one event_id pushed many times, before and after a restart, is one row", async () => {
-  const event = { property: "news", section: 1, id: 1, event_id: newEventId() };
+  const event = { property: "news", section: 1, item: 1, event_id: newEventId() };
   for (let run = 0; run < 2; run++) {
     await using service = await ServiceProcess.start({ DATABASE_URL: postgres.url, SPOOL_MAX_BYTES: "0" });
     for (const ack of ["ACK_MODE_QUEUED", "ACK_MODE_DURABLE", "ACK_MODE_QUEUED", "ACK_MODE_DURABLE"]) {

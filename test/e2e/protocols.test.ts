@@ -63,7 +63,7 @@ describe("connect-node's client", () => {
   test.each(transports)("pushes by %s", async (_name, transport) => {
     const client = createClient(StatsService, transport());
     const row = await rowAfter((eventId) =>
-      client.push({ property: "news", section: 3, id: 42, eventId, ack: 2 }),
+      client.push({ property: "news", section: 3, item: 42, eventId, ack: 2 }),
     );
     expect(row).toEqual(PUSHED);
   });
@@ -94,14 +94,16 @@ describe("grpc-js's client", () => {
 
   test("pushes", async () => {
     const row = await withClient((push) =>
-      rowAfter((eventId) => push({ property: "news", section: 3, id: 42, eventId, ack: "ACK_MODE_DURABLE" })),
+      rowAfter((eventId) =>
+        push({ property: "news", section: 3, item: 42, eventId, ack: "ACK_MODE_DURABLE" }),
+      ),
     );
     expect(row).toEqual(PUSHED);
   });
 
   test("gets INVALID_ARGUMENT with google.rpc.BadRequest in the status details", async () => {
     await withClient(async (push) => {
-      const error = (await push({ property: "", section: 0, id: 0 }).catch(
+      const error = (await push({ property: "", section: 0, item: 0 }).catch(
         (reason: unknown) => reason,
       )) as ServiceError;
       expect(error.code).toBe(status.INVALID_ARGUMENT);

@@ -26,7 +26,7 @@ function eventsOf(count: number) {
   return Array.from({ length: count }, (_, i) => ({
     property: "news",
     section: 1 + (i % 7),
-    id: 1 + i,
+    item: 1 + i,
     eventId: newEventId(),
   }));
 }
@@ -54,8 +54,8 @@ async function rowsOf(database: TestDatabase, events: readonly { eventId: string
   return rows.map(({ id, property_id }) => `${id} ${property_id}`);
 }
 
-const expected = (events: readonly { eventId: string; id: number }[]) =>
-  events.map(({ eventId, id }) => `${eventId} ${id}`).toSorted();
+const expected = (events: readonly { eventId: string; item: number }[]) =>
+  events.map(({ eventId, item }) => `${eventId} ${item}`).toSorted();
 
 describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
   let database: TestDatabase;
@@ -119,7 +119,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
 
   test("a request over 1 MiB is refused, and nothing is recorded", async () => {
     const events = eventsOf(10);
-    const large = { property: "a".repeat(2 ** 20), section: 1, id: 1 };
+    const large = { property: "a".repeat(2 ** 20), section: 1, item: 1 };
     const error = await errorOf(client.pushBatch({ events: [...events, large] }));
     expect(error.code).toBe(Code.ResourceExhausted);
     expect(error.findDetails(RetryInfoSchema)).toEqual([]);
@@ -131,7 +131,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
   test("a batch without a good event is an invalid argument, and an empty one is OK", async () => {
     const error = await errorOf(client.pushBatch({ events: [{ property: "news" }, {}] }));
     expect(error.code).toBe(Code.InvalidArgument);
-    const fields = ["[0].section", "[0].id", "[1].property", "[1].section", "[1].id"];
+    const fields = ["[0].section", "[0].item", "[1].property", "[1].section", "[1].item"];
     expect(fieldsOf(error)).toEqual(fields.map((field) => `events${field}`));
     for (const ack of [AckMode.QUEUED, AckMode.DURABLE]) {
       expect(await client.pushBatch({ ack })).toMatchObject({ accepted: 0, rejections: [] });
@@ -142,7 +142,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
     const events = eventsOf(5);
     const call = { ack: AckMode.DURABLE, allOrNothing: true };
     const error = await errorOf(client.pushBatch({ ...call, events: [...events, {}] }));
-    expect(fieldsOf(error)).toEqual(["events[5].property", "events[5].section", "events[5].id"]);
+    expect(fieldsOf(error)).toEqual(["events[5].property", "events[5].section", "events[5].item"]);
     expect(await rowsOf(database, events)).toEqual([]);
     expect(await client.pushBatch({ ...call, events })).toMatchObject({ accepted: 5 });
     expect(await rowsOf(database, events)).toEqual(expected(events));

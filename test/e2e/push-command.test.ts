@@ -60,7 +60,7 @@ async function stored() {
   return rows;
 }
 
-const line = (id: number) => `${JSON.stringify({ property: "news", section: 1, id })}\n`;
+const line = (item: number) => `${JSON.stringify({ property: "news", section: 1, item })}\n`;
 
 test("pushes one event that the command line names", async () => {
   const eventId = newEventId();

@@ -95,7 +95,7 @@ async function beginRequest(port: number): Promise<{ finish(event: object): Prom
 test("a push that arrives while the service drains gets UNAVAILABLE, and a durable one in flight its answer", async () => {
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url });
   const release = await holdWrites();
-  const event = { property: "news", section: 1, id: 1 };
+  const event = { property: "news", section: 1, item: 1 };
   const durable = push(service.url, { ...event, event_id: newEventId(), ack: "ACK_MODE_DURABLE" });
   // A request whose head is on its way when the signal comes: its connection stays open for it.
   const late = await beginRequest(service.port);
@@ -115,7 +115,7 @@ test("a push that arrives while the service drains gets UNAVAILABLE, and a durab
 test("a second signal, later than a double Ctrl-C, exits at once with a non-zero status", async () => {
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url, SPOOL_MAX_BYTES: "0" });
   const release = await holdWrites();
-  await push(service.url, { property: "news", section: 1, id: 1 });
+  await push(service.url, { property: "news", section: 1, item: 1 });
   service.signal("SIGTERM");
   await service.logged("flusher: cancel received, draining");
   const { status, signal } = await untilEnded(service, () => service.signal("SIGTERM"));
@@ -130,7 +130,7 @@ test("a stop whose deadline passes with rows in memory and no spool says so and 
     SHUTDOWN_TIMEOUT_MS: "200",
   });
   const release = await holdWrites();
-  await push(service.url, { property: "news", section: 1, id: 1 });
+  await push(service.url, { property: "news", section: 1, item: 1 });
   const ending = await service.stop();
   await release();
   expect(ending).toEqual({ status: 1, signal: null });

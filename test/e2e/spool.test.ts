@@ -138,7 +138,7 @@ test("a disk that hangs under the spool keeps no event from PostgreSQL, and does
   await using service = await ServiceProcess.start(settings);
   await service.logged(REPLAYED);
 
-  const event = { property: "news", section: 1, id: 1 };
+  const event = { property: "news", section: 1, item: 1 };
   proxy.set("refuse");
   const durable = push(service.url, { ...event, ack: "ACK_MODE_DURABLE" });
   await service.logged(FLUSH_FAILED);

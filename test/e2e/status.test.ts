@@ -13,7 +13,7 @@ async function status(args: string[], environment: Record<string, string> = {}) 
 test("status tells an operator, and a script, how a running service is", async () => {
   await using database = await createTestDatabase();
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url });
-  await push(service.url, { property: "news", section: 3, id: 42, ack: "ACK_MODE_DURABLE" });
+  await push(service.url, { property: "news", section: 3, item: 42, ack: "ACK_MODE_DURABLE" });
 
   const shown = await status([], { ADMIN_PORT: new URL(service.adminUrl).port });
   expect([shown.status, shown.stderr]).toEqual([0, ""]);
@@ -51,7 +51,7 @@ test("status names a worker that takes no events, while another does", async () 
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   let answer: Answer;
   do {
-    answer = await push(service.url, { property: "news", section: 3, id: 42 }, agent);
+    answer = await push(service.url, { property: "news", section: 3, item: 42 }, agent);
   } while (answer.status === 200);
   agent.destroy();
   expect(answer.body.code).toBe("resource_exhausted");

@@ -14,7 +14,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 
-const EVENT = { property: "news", section: 1, id: 1 };
+const EVENT = { property: "news", section: 1, item: 1 };
 
 let database: TestDatabase;
 let certificate: Certificate;

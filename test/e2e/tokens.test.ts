@@ -9,7 +9,7 @@ import { push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
 
-const EVENT = { property: "news", section: 1, id: 1 };
+const EVENT = { property: "news", section: 1, item: 1 };
 const HAS_EXPIRED = { expires: "2020-01-01T00:00:00Z" };
 
 let database: TestDatabase;

@@ -5,7 +5,7 @@ import { ServiceProcess } from "../support/service-process.js";
 import { createStatsDatabase } from "../support/stats-database.js";
 
 const SDK = pathToFileURL(join(import.meta.dirname, "../support/trace-to-stdout.js")).href;
-const EVENT = { property: "news", section: 1, id: 1, ack: "ACK_MODE_DURABLE" };
+const EVENT = { property: "news", section: 1, item: 1, ack: "ACK_MODE_DURABLE" };
 
 test("a service that is started with an SDK exports a span for each call and flush", async () => {
   await using database = await createStatsDatabase();

@@ -68,7 +68,7 @@ test("connections, of HTTP/1.1 and HTTP/2, are spread over the workers, each OK 
     const sessionManager = new Http2SessionManager(service.url);
     const stats = createClient(StatsService, createGrpcTransport({ baseUrl: service.url, sessionManager }));
     const eventId = newEventId();
-    await stats.push({ property: "news", section: 1, id: connection, eventId, ack: AckMode.DURABLE });
+    await stats.push({ property: "news", section: 1, item: connection, eventId, ack: AckMode.DURABLE });
     acknowledged.add(eventId);
     sessionManager.abort();
   }
@@ -219,7 +219,7 @@ test("a second signal ends the workers, too, at once and with a non-zero status"
   await using service = await ServiceProcess.start({ ...settings(2), SPOOL_MAX_BYTES: "0" });
   const client = await database.pool.connect();
   await client.query("BEGIN; LOCK TABLE incoming IN ACCESS EXCLUSIVE MODE");
-  await push(service.url, { property: "news", section: 1, id: 1 });
+  await push(service.url, { property: "news", section: 1, item: 1 });
   service.signal("SIGTERM");
   await service.logged("flusher: cancel received, draining");
   const again = setInterval(() => service.signal("SIGTERM"), 100);
@@ -248,7 +248,7 @@ test("SIGHUP lets each worker read the tokens again, and ends none", async () =>
   const eachWorkerAgain = 4;
   await service.logged("tokens loaded", eachWorkerAgain);
   const headers = { authorization: `Bearer ${after.text}` };
-  const event = { property: "news", section: 1, id: 1 };
+  const event = { property: "news", section: 1, item: 1 };
   const answers = await Promise.all(
     Array.from({ length: 20 }, () => push(service.url, event, new Agent(), headers)),
   );

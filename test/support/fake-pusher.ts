@@ -45,7 +45,7 @@ export class FakePusher implements BatchPusher {
       const call: FakeCall = {
         request,
         timeoutMs,
-        items: request.events.map(({ id }) => id),
+        items: request.events.map(({ item }) => item),
         answer: (rejections = []) => {
           end();
           const accepted = request.events.length - rejections.length;

@@ -75,7 +75,7 @@ export async function pushMany(
     while (started < count) {
       started += 1;
       const eventId = newEventId();
-      const event = { property: "news", section: 1, id: started, eventId, ...(ack && { ack }) };
+      const event = { property: "news", section: 1, item: started, eventId, ...(ack && { ack }) };
       const ok = await push(url, event, agent).then(
         ({ status }) => status === 200,
         () => false,

@@ -64,7 +64,7 @@ const { durableLater, abandonedLater, neverDurable, ...SYNCHRONOUS } = FATE;
 const queuedEvent = fc.record({
   property: mostly(anyProperty, fc.string({ unit: "binary", maxLength: 40 }), 5),
   section: mostly(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constant(0)),
-  id: mostly(fc.constantFrom(...Object.values(SYNCHRONOUS)), fc.integer({ min: 0, max: 2 ** 32 - 1 }), 4),
+  item: mostly(fc.constantFrom(...Object.values(SYNCHRONOUS)), fc.integer({ min: 0, max: 2 ** 32 - 1 }), 4),
   eventId: mostly(fc.constant(""), fc.string({ maxLength: 40 })),
   ack: mostly(fc.constantFrom(AckMode.UNSPECIFIED, AckMode.QUEUED), fc.constant(7 as AckMode)),
 });
@@ -75,7 +75,7 @@ function durableEvent(deadline: Deadline) {
   return fc.record({
     property: fc.constant("news"),
     section: fc.constant(1),
-    id: isShortOfTime
+    item: isShortOfTime
       ? fc.constant<number>(neverDurable)
       : fc.constantFrom<number>(FATE.ok, durableLater, abandonedLater),
     eventId: fc.constant(""),
@@ -344,7 +344,7 @@ export function anyPipeline(): fc.Arbitrary<Http1Request[]> {
 }
 
 /** A sound event. */
-export const EVENT = { property: "news", section: 1, id: FATE.ok };
+export const EVENT = { property: "news", section: 1, item: FATE.ok };
 
 /** A push of a body that need not be sound. */
 export function pushOf(contentType: string, body: Buffer, cuts: readonly number[] = []): RpcRequest {

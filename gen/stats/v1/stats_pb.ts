@@ -15,11 +15,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file stats/v1/stats.proto.
  */
 export const file_stats_v1_stats: GenFile = /*@__PURE__*/
-  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEibgoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIKCgJpZBgDIAEoDRIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSJTCgVFdmVudBIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEgoKAmlkGAMgASgNEhAKCGV2ZW50X2lkGAQgASgJSgQIBRAGUgNhY2siawoQUHVzaEJhdGNoUmVxdWVzdBIfCgZldmVudHMYASADKAsyDy5zdGF0cy52MS5FdmVudBIeCgNhY2sYAiABKA4yES5zdGF0cy52MS5BY2tNb2RlEhYKDmFsbF9vcl9ub3RoaW5nGAMgASgIIk4KEVB1c2hCYXRjaFJlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNEicKCnJlamVjdGlvbnMYAiADKAsyEy5zdGF0cy52MS5SZWplY3Rpb24itAEKCVJlamVjdGlvbhINCgVpbmRleBgBIAEoDRIpCgZyZWFzb24YAiABKA4yGS5zdGF0cy52MS5SZWplY3Rpb25SZWFzb24SDwoHbWVzc2FnZRgDIAEoCRIsCgp2aW9sYXRpb25zGAQgAygLMhguc3RhdHMudjEuRmllbGRWaW9sYXRpb24SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkquwEKD1JlamVjdGlvblJlYXNvbhIgChxSRUpFQ1RJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYUkVKRUNUSU9OX1JFQVNPTl9JTlZBTElEEAESHwobUkVKRUNUSU9OX1JFQVNPTl9RVUVVRV9GVUxMEAISJgoiUkVKRUNUSU9OX1JFQVNPTl9QRVJNSVNTSU9OX0RFTklFRBADEh8KG1JFSkVDVElPTl9SRUFTT05fRkFJUl9TSEFSRRAEKk4KB0Fja01vZGUSGAoUQUNLX01PREVfVU5TUEVDSUZJRUQQABITCg9BQ0tfTU9ERV9RVUVVRUQQARIUChBBQ0tfTU9ERV9EVVJBQkxFEAIyiwEKDFN0YXRzU2VydmljZRI1CgRQdXNoEhUuc3RhdHMudjEuUHVzaFJlcXVlc3QaFi5zdGF0cy52MS5QdXNoUmVzcG9uc2USRAoJUHVzaEJhdGNoEhouc3RhdHMudjEuUHVzaEJhdGNoUmVxdWVzdBobLnN0YXRzLnYxLlB1c2hCYXRjaFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration]);
+  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEidAoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIQCgRpdGVtGAMgASgNUgJpZBIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSJZCgVFdmVudBIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEhAKBGl0ZW0YAyABKA1SAmlkEhAKCGV2ZW50X2lkGAQgASgJSgQIBRAGUgNhY2siawoQUHVzaEJhdGNoUmVxdWVzdBIfCgZldmVudHMYASADKAsyDy5zdGF0cy52MS5FdmVudBIeCgNhY2sYAiABKA4yES5zdGF0cy52MS5BY2tNb2RlEhYKDmFsbF9vcl9ub3RoaW5nGAMgASgIIk4KEVB1c2hCYXRjaFJlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNEicKCnJlamVjdGlvbnMYAiADKAsyEy5zdGF0cy52MS5SZWplY3Rpb24itAEKCVJlamVjdGlvbhINCgVpbmRleBgBIAEoDRIpCgZyZWFzb24YAiABKA4yGS5zdGF0cy52MS5SZWplY3Rpb25SZWFzb24SDwoHbWVzc2FnZRgDIAEoCRIsCgp2aW9sYXRpb25zGAQgAygLMhguc3RhdHMudjEuRmllbGRWaW9sYXRpb24SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkquwEKD1JlamVjdGlvblJlYXNvbhIgChxSRUpFQ1RJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYUkVKRUNUSU9OX1JFQVNPTl9JTlZBTElEEAESHwobUkVKRUNUSU9OX1JFQVNPTl9RVUVVRV9GVUxMEAISJgoiUkVKRUNUSU9OX1JFQVNPTl9QRVJNSVNTSU9OX0RFTklFRBADEh8KG1JFSkVDVElPTl9SRUFTT05fRkFJUl9TSEFSRRAEKk4KB0Fja01vZGUSGAoUQUNLX01PREVfVU5TUEVDSUZJRUQQABITCg9BQ0tfTU9ERV9RVUVVRUQQARIUChBBQ0tfTU9ERV9EVVJBQkxFEAIyiwEKDFN0YXRzU2VydmljZRI1CgRQdXNoEhUuc3RhdHMudjEuUHVzaFJlcXVlc3QaFi5zdGF0cy52MS5QdXNoUmVzcG9uc2USRAoJUHVzaEJhdGNoEhouc3RhdHMudjEuUHVzaEJhdGNoUmVxdWVzdBobLnN0YXRzLnYxLlB1c2hCYXRjaFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
- * PushRequest is one event: "item `id` in section `section` of `property` was
- * seen".
+ * PushRequest is one event: "`item` in `section` of `property` was seen".
  *
  * @generated from message stats.v1.PushRequest
  */
@@ -40,11 +39,12 @@ export type PushRequest = Message<"stats.v1.PushRequest"> & {
   section: number;
 
   /**
-   * The item in the section, from 1 to 4294967295. Required.
+   * The item in the section, from 1 to 4294967295. Required. In JSON it goes by
+   * `id`, and `item` is read as well.
    *
-   * @generated from field: uint32 id = 3;
+   * @generated from field: uint32 item = 3 [json_name = "id"];
    */
-  id: number;
+  item: number;
 
   /**
    * The event's own id, a UUIDv7 in its 36-character form, made by the caller.
@@ -87,8 +87,8 @@ export const PushResponseSchema: GenMessage<PushResponse> = /*@__PURE__*/
   messageDesc(file_stats_v1_stats, 1);
 
 /**
- * Event is "item `id` in section `section` of `property` was seen". Its fields are
- * those of PushRequest.
+ * Event is "`item` in `section` of `property` was seen". Its fields are those of
+ * PushRequest.
  *
  * @generated from message stats.v1.Event
  */
@@ -108,11 +108,12 @@ export type Event = Message<"stats.v1.Event"> & {
   section: number;
 
   /**
-   * The item in the section, from 1 to 4294967295. Required.
+   * The item in the section, from 1 to 4294967295. Required. In JSON it goes by
+   * `id`, and `item` is read as well.
    *
-   * @generated from field: uint32 id = 3;
+   * @generated from field: uint32 item = 3 [json_name = "id"];
    */
-  id: number;
+  item: number;
 
   /**
    * The event's own id, as in PushRequest. Optional. An id that is in the batch

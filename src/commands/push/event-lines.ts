@@ -56,8 +56,8 @@ function parseEvent(text: string): { event: StatsEvent } | { fault: string } {
     return { fault: `is not JSON: ${messageOf(error)}` };
   }
   try {
-    const { property, section, id, eventId } = fromJson(EventSchema, json);
-    return { event: { property, section, id, eventId: eventId === "" ? undefined : eventId } };
+    const { property, section, item, eventId } = fromJson(EventSchema, json);
+    return { event: { property, section, item, eventId: eventId === "" ? undefined : eventId } };
   } catch (error) {
     return { fault: `is not an event: ${messageOf(error)}` };
   }

@@ -30,7 +30,7 @@ const UINT32_DIGITS_MAX = 10;
 /** The fields, each a bit. */
 const PROPERTY = 1;
 const SECTION = 2;
-const ID = 4;
+const ITEM = 4;
 const EVENT_ID = 8;
 const ACK = 16;
 
@@ -38,7 +38,8 @@ const ACK = 16;
 const KEYS = [
   { name: Buffer.from("property"), field: PROPERTY },
   { name: Buffer.from("section"), field: SECTION },
-  { name: Buffer.from("id"), field: ID },
+  { name: Buffer.from("id"), field: ITEM },
+  { name: Buffer.from("item"), field: ITEM },
   { name: Buffer.from("eventId"), field: EVENT_ID },
   { name: Buffer.from("event_id"), field: EVENT_ID },
   { name: Buffer.from("ack"), field: ACK },
@@ -59,7 +60,7 @@ export function decodePushJson(bytes: Buffer): PushRequest | undefined {
     $typeName: "stats.v1.PushRequest",
     property: "",
     section: 0,
-    id: 0,
+    item: 0,
     eventId: "",
     ack: AckMode.UNSPECIFIED,
   };
@@ -101,8 +102,8 @@ class Scanner {
       case SECTION:
         message.section = this.#uint32();
         break;
-      case ID:
-        message.id = this.#uint32();
+      case ITEM:
+        message.item = this.#uint32();
         break;
       case EVENT_ID:
         message.eventId = this.#text();

@@ -17,7 +17,7 @@ const ALL_OR_NOTHING = 3 << 3;
 /** Tags of Event, and of PushRequest, which has the same fields and one more. */
 const PROPERTY = (1 << 3) | 2;
 const SECTION = 2 << 3;
-const ID = 3 << 3;
+const ITEM = 3 << 3;
 const EVENT_ID = (4 << 3) | 2;
 const PUSH_ACK = 5 << 3;
 
@@ -54,7 +54,7 @@ class Scanner {
       $typeName: "stats.v1.PushRequest",
       property: "",
       section: 0,
-      id: 0,
+      item: 0,
       eventId: "",
       ack: 0,
     };
@@ -95,7 +95,7 @@ class Scanner {
   #event(): Event {
     const length = this.#varint();
     const end = this.#position + length;
-    const event: Event = { $typeName: "stats.v1.Event", property: "", section: 0, id: 0, eventId: "" };
+    const event: Event = { $typeName: "stats.v1.Event", property: "", section: 0, item: 0, eventId: "" };
     while (this.#isPlain && this.#position < end) {
       this.#readField(this.#bytes[this.#position++], event);
     }
@@ -111,8 +111,8 @@ class Scanner {
       case SECTION:
         event.section = this.#varint();
         break;
-      case ID:
-        event.id = this.#varint();
+      case ITEM:
+        event.item = this.#varint();
         break;
       case EVENT_ID:
         event.eventId = this.#text();

@@ -49,7 +49,7 @@ export class Bystanders {
         const eventId = newEventId();
         const start = performance.now();
         try {
-          await client.push({ property: "news", section: 1, id: 1, eventId }, { timeoutMs: 30_000 });
+          await client.push({ property: "news", section: 1, item: 1, eventId }, { timeoutMs: 30_000 });
           acknowledged.push(eventId);
         } catch (error) {
           const { code, rawMessage } = ConnectError.from(error);

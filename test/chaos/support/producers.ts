@@ -82,7 +82,7 @@ export class Producers {
   async #pushUntilAcknowledged(event: PushedEvent): Promise<void> {
     const { eventId, property, itemId } = event;
     this.pushed.set(eventId, event);
-    const request = { property, section: 7, id: itemId, event_id: eventId, ack: this.#options.ack };
+    const request = { property, section: 7, item: itemId, event_id: eventId, ack: this.#options.ack };
     for (;;) {
       const isOk = await push(this.#options.url(), request, this.#agent).then(
         ({ status }) => status === 200,

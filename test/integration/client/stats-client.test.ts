@@ -6,7 +6,7 @@ import { intercept, type UnaryInterceptor } from "../../../src/rpc/unary-method.
 import { freePort } from "../../support/free-port.js";
 import { FatefulIntake, type LanePort, openLanePort, pushMethod } from "../../support/lane-pair.js";
 
-const EVENT = { property: "news", section: 3, id: 1 };
+const EVENT = { property: "news", section: 3, item: 1 };
 
 let port: LanePort | undefined;
 let server: Server | undefined;

@@ -152,14 +152,14 @@ describe.each(PROTOCOLS)("a call by %s", (protocol) => {
   test("for durability ends with DEADLINE_EXCEEDED when its time is over", async () => {
     await open(pushMethod(new FatefulIntake()));
     for (const timeoutMs of [0, 1, 20]) {
-      const { answer } = await send(protocol, { id: FATE.neverDurable, ack: AckMode.DURABLE }, timeoutMs);
+      const { answer } = await send(protocol, { item: FATE.neverDurable, ack: AckMode.DURABLE }, timeoutMs);
       expect(await answer).toMatch(DEADLINE_EXCEEDED);
     }
   });
 
   test("has its time when that is longer than a timer can be", async () => {
     await open(pushMethod(new FatefulIntake()));
-    const { answer } = await send(protocol, { id: FATE.durableLater, ack: AckMode.DURABLE }, "endless");
+    const { answer } = await send(protocol, { item: FATE.durableLater, ack: AckMode.DURABLE }, "endless");
     expect(await answer).toMatch(OK);
   });
 

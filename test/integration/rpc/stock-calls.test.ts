@@ -15,8 +15,8 @@ import { FATE, FatefulIntake, pushMethod } from "../../support/lane-pair.js";
 import { silent } from "../../support/rpc-port.js";
 
 const MAX_CALLS = 4;
-const EVENT = { property: "news", section: 1, id: FATE.ok };
-const ENDLESS = { property: "news", section: 1, id: FATE.neverDurable, ack: AckMode.DURABLE };
+const EVENT = { property: "news", section: 1, item: FATE.ok };
+const ENDLESS = { property: "news", section: 1, item: FATE.neverDurable, ack: AckMode.DURABLE };
 
 /** As a trusted proxy would tell it. */
 const addressOf: CallerAddress = (_connection, headers) => Buffer.from(String(headers["x-address"] ?? ""));

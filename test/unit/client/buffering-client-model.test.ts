@@ -117,7 +117,7 @@ class Model {
 
   #push(count: number): void {
     for (let i = 0; i < count; i++) {
-      const event = { property: "news", section: 1, id: this.taken.length + 1 };
+      const event = { property: "news", section: 1, item: this.taken.length + 1 };
       if (this.client.push(event)) {
         this.taken.push(event);
       }
@@ -147,9 +147,9 @@ class Model {
   }
 
   #record(call: FakeCall, fates: readonly unknown[] = []): void {
-    call.request.events.forEach(({ eventId, id }, index) => {
+    call.request.events.forEach(({ eventId, item }, index) => {
       if ((fates[index] ?? "ok") === "ok") {
-        this.recorded.set(eventId, id);
+        this.recorded.set(eventId, item);
       }
     });
   }
@@ -179,7 +179,7 @@ test("whatever happens, each event is recorded once or rejected, and the books b
         const items = [...model.recorded.values()];
         expect(new Set(items).size).toBe(items.length);
         const recorded = new Set(items);
-        expect(model.acknowledged.every(({ id }) => recorded.has(id))).toBe(true);
+        expect(model.acknowledged.every(({ item }) => recorded.has(item))).toBe(true);
         expect(model.acknowledged.length + model.rejected.length).toBe(model.taken.length);
         expect(model.clock.pendingTimers).toBe(0);
       },

@@ -22,7 +22,7 @@ function setUp(options: BufferingOptions = {}) {
       ...options,
     },
   );
-  const push = (...ids: number[]) => ids.map((id) => client.push({ property: "news", section: 1, id }));
+  const push = (...ids: number[]) => ids.map((item) => client.push({ property: "news", section: 1, item }));
   const call = () => {
     const [first] = pusher.calls;
     if (first === undefined) {
@@ -55,8 +55,8 @@ describe("batches", () => {
 
   test("sends a batch before it has too many bytes", () => {
     const { pusher, client } = setUp({ batchEvents: 1_000, batchBytes: 151 });
-    for (let id = 1; id <= 3; id++) {
-      client.push({ property: "p".repeat(20), section: 1, id });
+    for (let item = 1; item <= 3; item++) {
+      client.push({ property: "p".repeat(20), section: 1, item });
     }
     expect(pusher.calls.map(({ items }) => items)).toEqual([[1, 2]]);
   });
@@ -110,7 +110,7 @@ describe("batches", () => {
     const { client, push, call } = setUp();
     const eventId = "01890a5d-ac96-774b-bcce-b302099a8057";
     push(1, 2);
-    client.push({ property: "news", section: 1, id: 3, eventId });
+    client.push({ property: "news", section: 1, item: 3, eventId });
     const [first, second, third] = call().request.events.map((event) => event.eventId);
     expect(first).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
     expect(String(first) < String(second)).toBe(true);
@@ -119,9 +119,9 @@ describe("batches", () => {
 
   test("sends what an event was when it was pushed", () => {
     const { client, push, call } = setUp();
-    const event = { property: "news", section: 1, id: 1 };
+    const event = { property: "news", section: 1, item: 1 };
     client.push(event);
-    event.id = 99;
+    event.item = 99;
     push(2, 3);
     expect(call().items).toEqual([1, 2, 3]);
   });
@@ -149,7 +149,7 @@ describe("bounds", () => {
 
   test("refuses a push when it has as many bytes as it may", () => {
     const { client } = setUp({ maxBytes: 200, batchBytes: 151 });
-    const event = { property: "p".repeat(20), section: 1, id: 1 };
+    const event = { property: "p".repeat(20), section: 1, item: 1 };
     expect([client.push(event), client.push(event), client.push(event)]).toEqual([true, true, false]);
   });
 
@@ -377,7 +377,7 @@ describe("retries", () => {
 describe("rejections", () => {
   test("drops, counts and reports an event that the service can never accept", async () => {
     const { clock, client, call, push, rejections } = setUp();
-    const event = { property: "shop", section: 1, id: 1 };
+    const event = { property: "shop", section: 1, item: 1 };
     client.push(event);
     push(2, 3);
     call().answer([invalid(0)]);
@@ -417,13 +417,13 @@ describe("rejections", () => {
   });
 
   test.each([
-    [{ property: "", section: 1, id: 1 }, "property"],
-    [{ property: "p".repeat(33), section: 1, id: 1 }, "property"],
-    [{ property: "news", section: 0, id: 1 }, "section"],
-    [{ property: "news", section: 1, id: 2 ** 32 }, "id"],
-    [{ property: "news", section: 1, id: 1.5 }, "id"],
-    [{ property: "news", section: 1, id: 1, eventId: "123" }, "event_id"],
-    [{ property: 7 as unknown as string, section: 1, id: 1 }, "property"],
+    [{ property: "", section: 1, item: 1 }, "property"],
+    [{ property: "p".repeat(33), section: 1, item: 1 }, "property"],
+    [{ property: "news", section: 0, item: 1 }, "section"],
+    [{ property: "news", section: 1, item: 2 ** 32 }, "item"],
+    [{ property: "news", section: 1, item: 1.5 }, "item"],
+    [{ property: "news", section: 1, item: 1, eventId: "123" }, "event_id"],
+    [{ property: 7 as unknown as string, section: 1, item: 1 }, "property"],
   ])("rejects what cannot be sent at once: %j", (event, field) => {
     const { client, rejections } = setUp();
     expect(client.push(event)).toBe(false);
@@ -435,7 +435,7 @@ describe("rejections", () => {
     const { client, rejections } = setUp();
     const event = thing as unknown as StatsEvent;
     expect(client.push(event)).toBe(false);
-    const violations = ["property", "section", "id"].map((field) => ({ field }));
+    const violations = ["property", "section", "item"].map((field) => ({ field }));
     expect(rejections).toMatchObject([{ event, reason: "INVALID", violations }]);
     expect(client.counters).toMatchObject({ pushed: 1, rejected: 1, buffered: 0 });
   });
@@ -529,8 +529,8 @@ describe("close", () => {
 
   test("tells how many events are left, however many batches they make", async () => {
     const { clock, client } = setUp({ batchEvents: 1, maxEvents: 150_000, maxBytes: 2 ** 30 });
-    for (let id = 1; id <= 150_000; id++) {
-      client.push({ property: "news", section: 1, id });
+    for (let item = 1; item <= 150_000; item++) {
+      client.push({ property: "news", section: 1, item });
     }
     const closed = client.close({ timeoutMs: 1_000 });
     await clock.advance(1_000);
@@ -568,7 +568,7 @@ test("tells the caller's own objects when they are acknowledged", async () => {
     batchEvents: 1,
     onAcknowledged: (events) => told.push(...events),
   });
-  const event = { property: "news", section: 1, id: 1 };
+  const event = { property: "news", section: 1, item: 1 };
   client.push(event);
   call().answer();
   await clock.settle();

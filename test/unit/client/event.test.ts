@@ -9,7 +9,7 @@ test("an event never takes more bytes in a request than it is reckoned with", ()
   const event = fc.record({
     property: fc.string({ unit: "binary", minLength: 1, maxLength: 16 }),
     section: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
-    id: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+    item: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
     eventId: fc.uuid({ version: 7 }),
   });
   fc.assert(
@@ -26,7 +26,7 @@ test("the largest event of the contract takes what it is reckoned with", () => {
   const event = {
     property: "p".repeat(32),
     section: 2 ** 32 - 1,
-    id: 2 ** 32 - 1,
+    item: 2 ** 32 - 1,
     eventId: "01890a5d-ac96-774b-bcce-b302099a8057",
   };
   const size = toBinary(PushBatchRequestSchema, create(PushBatchRequestSchema, { events: [event] })).length;

@@ -27,7 +27,7 @@ test.each([
 
 test("does not repeat a token that it is given for a call and that no header can carry", async () => {
   const client = createStatsClient("http://localhost", { token: () => "abc.secret\nsecond" });
-  const call = client.push({ property: "news", section: 1, id: 1 });
+  const call = client.push({ property: "news", section: 1, item: 1 });
   const error = await call.catch((reason: unknown) => ConnectError.from(reason));
   expect(error).toMatchObject({ message: expect.stringContaining("token has characters") });
   expect(inspect(error, { depth: 10 })).not.toContain("secret");

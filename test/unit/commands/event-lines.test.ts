@@ -19,9 +19,9 @@ test("reads an event from each line, however the input is cut", async () => {
   const text =
     '{"property":"news","section":3,"id":42}\n{"property":"é","section":1,"id":2,"event_id":"x"}\r\n\n{"eventId":"y"}';
   const expected = [
-    { number: 1, event: { property: "news", section: 3, id: 42, eventId: undefined } },
-    { number: 2, event: { property: "é", section: 1, id: 2, eventId: "x" } },
-    { number: 4, event: { property: "", section: 0, id: 0, eventId: "y" } },
+    { number: 1, event: { property: "news", section: 3, item: 42, eventId: undefined } },
+    { number: 2, event: { property: "é", section: 1, item: 2, eventId: "x" } },
+    { number: 4, event: { property: "", section: 0, item: 0, eventId: "y" } },
   ];
   for (const size of [1, 7, 40, 4096]) {
     expect(await read(text, size)).toEqual(expected);
@@ -38,8 +38,8 @@ test.each([
 ])("says why a line is no event, and goes on: %s", async (line, fault) => {
   const good = '{"property":"news","section":3,"id":42}';
   expect(await read(`${good}\n${line}\n${good}`)).toMatchObject([
-    { number: 1, event: { id: 42 } },
+    { number: 1, event: { item: 42 } },
     { number: 2, fault: expect.stringMatching(fault) },
-    { number: 3, event: { id: 42 } },
+    { number: 3, event: { item: 42 } },
   ]);
 });

@@ -19,7 +19,7 @@ function setUp({ patienceMs = 30_000 } = {}) {
 }
 
 function event(number: number): EventLine {
-  return { number, event: { property: "news", section: 1, id: number } };
+  return { number, event: { property: "news", section: 1, item: number } };
 }
 
 /** Lines `1` to `count`, then `end`. */
@@ -53,7 +53,7 @@ test("names the line of what is rejected and of what is no event", async () => {
     yield { number: 1, fault: "is not JSON" };
     yield event(3);
     yield event(4);
-    yield { number: 5, event: { property: "news", section: 0, id: 1 } };
+    yield { number: 5, event: { property: "news", section: 0, item: 1 } };
   }
   const result = run.push(input());
   await clock.settle();

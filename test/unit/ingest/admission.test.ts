@@ -28,7 +28,7 @@ function makeAdmission(properties?: readonly string[]): Admission {
   });
 }
 
-const legal: EventInput = { property: "news", section: 3, id: 42, eventId: "" };
+const legal: EventInput = { property: "news", section: 3, item: 42, eventId: "" };
 
 /** The violations that an event is refused with; none when it is admitted. */
 function violations(
@@ -102,9 +102,9 @@ describe("Admission", () => {
 
   it("refuses 0 for section and id, and admits the whole uint32 beyond", () => {
     expect(faults({ section: 0 })).toEqual(["section"]);
-    expect(faults({ id: 0 })).toEqual(["id"]);
-    expect(faults({ section: 1, id: 2 ** 32 - 1 })).toEqual([]);
-    expect(faults({ section: 2 ** 32 - 1, id: 1 })).toEqual([]);
+    expect(faults({ item: 0 })).toEqual(["item"]);
+    expect(faults({ section: 1, item: 2 ** 32 - 1 })).toEqual([]);
+    expect(faults({ section: 2 ** 32 - 1, item: 1 })).toEqual([]);
   });
 
   it.each([
@@ -130,8 +130,8 @@ describe("Admission", () => {
 
   it("names every field at fault at once, with what else the caller knows to be wrong", () => {
     const alsoWrong = { field: "ack", description: "is not known" };
-    const all = { property: "", section: 0, id: 0, eventId: "x" };
-    expect(faults(all, { alsoWrong })).toEqual(["property", "section", "id", "event_id", "ack"]);
+    const all = { property: "", section: 0, item: 0, eventId: "x" };
+    expect(faults(all, { alsoWrong })).toEqual(["property", "section", "item", "event_id", "ack"]);
     expect(violations({}, { alsoWrong })).toEqual([alsoWrong]);
   });
 
@@ -144,8 +144,8 @@ describe("Admission", () => {
   });
 
   it("says all of it in the message", () => {
-    expect(() => makeAdmission().admit({ ...legal, section: 0, id: 0 }, ADDRESS)).toThrow(
-      "section: must be from 1 to 4294967295; id: must be from 1 to 4294967295",
+    expect(() => makeAdmission().admit({ ...legal, section: 0, item: 0 }, ADDRESS)).toThrow(
+      "section: must be from 1 to 4294967295; item: must be from 1 to 4294967295",
     );
   });
 
@@ -167,8 +167,8 @@ describe("Admission", () => {
         number,
         eventId,
         allowed,
-        (property, section, id, eventId, properties) => {
-          const input = { property, section, id, eventId };
+        (property, section, item, eventId, properties) => {
+          const input = { property, section, item, eventId };
           // An event that is wrong elsewhere gets the full list of reasons, so it tells what they are.
           const elsewhere = { field: "elsewhere", description: "" };
           const options = properties === undefined ? {} : { properties };
@@ -181,7 +181,7 @@ describe("Admission", () => {
               ? []
               : ["property"]),
             ...(section >= 1 ? [] : ["section"]),
-            ...(id >= 1 ? [] : ["id"]),
+            ...(item >= 1 ? [] : ["item"]),
             ...(eventId === "" ||
             (/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i.test(eventId) &&
               isTimely)

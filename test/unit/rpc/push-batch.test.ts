@@ -130,9 +130,9 @@ class Rig {
   }
 }
 
-const good = (id: number) => ({ property: "news", section: 3, id });
+const good = (item: number) => ({ property: "news", section: 3, item });
 const goods = (count: number) => Array.from({ length: count }, (_, i) => good(i + 1));
-const bad = { property: "News!", section: 0, id: 7 };
+const bad = { property: "News!", section: 0, item: 7 };
 
 function fieldsOf(error: ConnectError): string[] {
   return error
@@ -205,9 +205,9 @@ describe("PushBatch", () => {
 
   it("fails with INVALID_ARGUMENT when no event is good, naming the first fields at fault", () => {
     const rig = new Rig();
-    const few = rig.error({ events: [bad, { ...good(1), id: 0 }] });
+    const few = rig.error({ events: [bad, { ...good(1), item: 0 }] });
     expect(few.code).toBe(Code.InvalidArgument);
-    expect(fieldsOf(few)).toEqual(["events[0].property", "events[0].section", "events[1].id"]);
+    expect(fieldsOf(few)).toEqual(["events[0].property", "events[0].section", "events[1].item"]);
     const many = rig.error({ events: Array.from({ length: 10_000 }, () => bad) });
     expect(fieldsOf(many)).toHaveLength(11);
     expect(many.rawMessage).toContain("events: 19990 more fields are at fault");
@@ -300,7 +300,7 @@ describe("PushBatch with all_or_nothing", () => {
 });
 
 describe("PushBatch by a caller who may push some properties", () => {
-  const other = { property: "shop", section: 3, id: 9 };
+  const other = { property: "shop", section: 3, item: 9 };
 
   function rigOfNewsOnly(): Rig {
     const rig = new Rig();
@@ -310,7 +310,7 @@ describe("PushBatch by a caller who may push some properties", () => {
 
   it("takes those, and rejects the others as denied, whatever else is wrong with them", () => {
     const { accepted, rejections } = rigOfNewsOnly().answer({
-      events: [other, good(1), bad, { ...good(1), id: 0 }],
+      events: [other, good(1), bad, { ...good(1), item: 0 }],
     });
     expect(accepted).toBe(1);
     expect(rejections.map(({ index, reason }) => [index, RejectionReason[reason]])).toEqual([
@@ -324,9 +324,9 @@ describe("PushBatch by a caller who may push some properties", () => {
 
   it("fails with PERMISSION_DENIED when that leaves none, naming the fields", () => {
     const rig = rigOfNewsOnly();
-    const none = rig.error({ events: [other, { ...good(1), id: 0 }] });
+    const none = rig.error({ events: [other, { ...good(1), item: 0 }] });
     expect(none.code).toBe(Code.PermissionDenied);
-    expect(fieldsOf(none)).toEqual(["events[0].property", "events[1].id"]);
+    expect(fieldsOf(none)).toEqual(["events[0].property", "events[1].item"]);
     const allOrNothing = rig.error({ events: [good(1), other], allOrNothing: true });
     expect(allOrNothing.code).toBe(Code.PermissionDenied);
     expect(rig.intake.taken).toEqual([]);

@@ -33,7 +33,7 @@ const anyPlain = fc
   .record({
     property: anyProperty,
     section: anyUint32,
-    id: anyUint32,
+    item: anyUint32,
     eventId: fc.oneof(fc.constant(""), anyUuidv7()),
     ack: fc.constantFrom<AckMode[]>(0, 1, 2),
   })
@@ -74,6 +74,7 @@ const anyKey = fc.constantFrom(
   "property",
   "section",
   "id",
+  "item",
   "eventId",
   "event_id",
   "ack",

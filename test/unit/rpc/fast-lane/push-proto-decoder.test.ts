@@ -40,7 +40,9 @@ const anyUint32 = fc.oneof(
 );
 
 const anyEvents = (text: fc.Arbitrary<string>) =>
-  fc.array(fc.record({ property: text, section: anyUint32, id: anyUint32, eventId: text }), { maxLength: 5 });
+  fc.array(fc.record({ property: text, section: anyUint32, item: anyUint32, eventId: text }), {
+    maxLength: 5,
+  });
 
 /** What encoders write. */
 const anyEncoded = (text: fc.Arbitrary<string>) =>
@@ -157,7 +159,7 @@ describe("decodePushBatch", () => {
     const writer = new BinaryWriter().tag(2, WireType.Varint).int32(AckMode.DURABLE);
     const bytes = writer.tag(1, WireType.LengthDelimited).bytes(content).finish();
     expect(decodePushBatch(Buffer.from(bytes))).toMatchObject({
-      events: [{ property: "news", section: 300, id: 2, eventId: "" }],
+      events: [{ property: "news", section: 300, item: 2, eventId: "" }],
       ack: AckMode.DURABLE,
     });
     expectSame(bytes);
@@ -172,7 +174,7 @@ describe("decodePushBatch", () => {
         "m".repeat(length),
         "n".repeat(length + 128),
       ];
-      const events = properties.map((property) => ({ property, section: 1, id: 2, eventId: "" }));
+      const events = properties.map((property) => ({ property, section: 1, item: 2, eventId: "" }));
       const bytes = toBinary(PushBatchRequestSchema, create(PushBatchRequestSchema, { events }));
       expect(expectSame(bytes)).toBe(true);
     },
@@ -205,7 +207,7 @@ describe("decodePush", () => {
       .record({
         property: text,
         section: anyUint32,
-        id: anyUint32,
+        item: anyUint32,
         eventId: text,
         ack: fc.nat({ max: 3 }) as fc.Arbitrary<AckMode>,
       })
