@@ -1,4 +1,5 @@
 /** What the protocols are held to, on either lane: options, time-outs and compression. */
+import { Code, ConnectError } from "@connectrpc/connect";
 import { compressionNegotiate, validateUniversalHandlerOptions } from "@connectrpc/connect/protocol";
 import {
   headerTimeout as connectTimeoutHeader,
@@ -11,6 +12,27 @@ import {
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { TIMER_MAX_MS } from "../util/clock.js";
 
+const utf8 = new TextDecoder();
+/** Longer than the name of any field of the contract. */
+const LONG_NAME = /"(?:[^"\\]|\\.){100,}"\s*:/;
+
+/**
+ * The text of a message in JSON. Names that the contract does not have are refused, because a misspelt one would be lost
+ * without a word, and protobuf-es repeats such a name in its error: a long one is refused here.
+ *
+ * @throws ConnectError
+ */
+function decodeJsonText(bytes?: Uint8Array): string {
+  const text = utf8.decode(bytes);
+  if (LONG_NAME.test(text)) {
+    throw new ConnectError("a name in the JSON is longer than that of any field", Code.InvalidArgument);
+  }
+  return text;
+}
+
+/** connect decodes the text by what it is given here, which its types do not say. */
+const JSON_OPTIONS = { ignoreUnknownFields: false, textDecoder: { decode: decodeJsonText } };
+
 /**
  * The options of connect's router, with connect's own defaults written out, but for the largest message (BodyLimits).
  *
@@ -19,6 +41,7 @@ import { TIMER_MAX_MS } from "../util/clock.js";
  */
 export const PROTOCOL_OPTIONS = validateUniversalHandlerOptions({
   acceptCompression: [compressionGzip, compressionBrotli],
+  jsonOptions: JSON_OPTIONS,
 });
 
 /** Milliseconds; undefined: no limit; "malformed": the protocol has an error for it. */

@@ -2,7 +2,6 @@
 import type { DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import type { Caller } from "../auth/token-store.js";
-import { jsonReadOptions } from "./enum-names.js";
 import { notesOf } from "./stock-lane.js";
 
 /** What a handler may know of a call besides its message. */
@@ -83,20 +82,16 @@ export function unaryMethod<M extends DescMethodUnary>(
 
 /** Adds a method to connect's router, which is the stock lane. */
 export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryMethod): void {
-  router.rpc(
-    desc,
-    (request, context) => {
-      const { address, arrivedAt } = notesOf(context.values);
-      return handle(request, {
-        address,
-        caller: undefined,
-        arrivedAt,
-        header: (name) => context.requestHeader.get(name) ?? undefined,
-        onAbandoned: (listener) => whenAborted(context.signal, listener),
-      });
-    },
-    { jsonOptions: jsonReadOptions(desc.input) },
-  );
+  router.rpc(desc, (request, context) => {
+    const { address, arrivedAt } = notesOf(context.values);
+    return handle(request, {
+      address,
+      caller: undefined,
+      arrivedAt,
+      header: (name) => context.requestHeader.get(name) ?? undefined,
+      onAbandoned: (listener) => whenAborted(context.signal, listener),
+    });
+  });
 }
 
 function whenAborted(signal: AbortSignal, listener: () => void): void {

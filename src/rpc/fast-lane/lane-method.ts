@@ -10,7 +10,6 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
-import { EnumNames } from "../enum-names.js";
 import { PROTOCOL_OPTIONS } from "../protocol-options.js";
 import { type MessageFormat, methodPath, type UnaryMethod } from "../unary-method.js";
 import type { LaneCall } from "./fast-lane.js";
@@ -24,14 +23,10 @@ export interface CallOutcome {
   onError(error: ConnectError): void;
 }
 
-/** connect's default: callers may know a newer contract than we do. */
-const JSON_READ_OPTIONS = { ignoreUnknownFields: true, ...PROTOCOL_OPTIONS.jsonOptions };
-
 /** A method and the formats of its messages. */
 export class LaneMethod {
   readonly path: string;
   readonly #input: DescMessage;
-  readonly #enumNames: EnumNames;
   readonly #output: DescMessage;
   readonly #handle: UnaryMethod["handle"];
   readonly #decoders: UnaryMethod["decoders"];
@@ -42,7 +37,6 @@ export class LaneMethod {
   constructor({ desc, handle, decoders }: UnaryMethod) {
     this.path = methodPath(desc);
     this.#input = desc.input;
-    this.#enumNames = new EnumNames(desc.input);
     this.#output = desc.output;
     this.#handle = handle;
     this.#decoders = decoders;
@@ -83,12 +77,9 @@ export class LaneMethod {
   #decodeJson(bytes: Buffer): RequestMessage | undefined {
     const text = bytes.toString("utf8");
     const value = JSON.parse(text) as JsonValue;
-    if (this.#enumNames.hasUnknown(value)) {
-      return undefined;
-    }
     return countColons(bytes) === countFlatKeys(value)
-      ? fromJson(this.#input, value, JSON_READ_OPTIONS)
-      : fromJsonString(this.#input, text, JSON_READ_OPTIONS);
+      ? fromJson(this.#input, value, PROTOCOL_OPTIONS.jsonOptions)
+      : fromJsonString(this.#input, text, PROTOCOL_OPTIONS.jsonOptions);
   }
 
   /** Calls the handler. If it answers with a plain value, so does this, before it returns. Never throws. */
