@@ -4,19 +4,21 @@ ARG NODE_IMAGE=node:26.10.0-trixie-slim
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+COPY client/package.json client/
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY types types
 COPY gen gen
 COPY client/src client/src
 COPY src src
-RUN npm run build && chmod +x dist/src/main.js
+RUN npx tsc --build tsconfig.build.json && chmod +x dist/src/main.js
 
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# Without the embedded PostgreSQL: in production DATABASE_URL names a real one.
-RUN npm ci --omit=dev --omit=optional --ignore-scripts
+# Without the embedded PostgreSQL: in production DATABASE_URL names a real one. Without the client's package: what the
+# service needs of it is compiled into it.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts --workspaces=false
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production \

@@ -2,7 +2,8 @@
  * Takes events at once and keeps each until the service has acknowledged or rejected it; it keeps the books, and never
  * sends by itself (batch-sender.ts does).
  */
-
+// So that the declarations need no library that a project has not got: `await using` is younger than ES2022.
+/// <reference lib="esnext.disposable" preserve="true" />
 import { EventIds } from "../../src/event/event-id.js";
 import { formatUuid, ID_BYTES } from "../../src/event/uuid.js";
 import { backgroundClock, type Clock, systemClock } from "../../src/util/clock.js";

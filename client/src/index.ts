@@ -1,4 +1,4 @@
-/** The public face of the client, `stats-service/client`: for Node and browsers. */
+/** The public face of the client, `@stats-service/client`: for Node and browsers. */
 // What `onError` and a call that fails tell.
 export { Code, ConnectError } from "@connectrpc/connect";
 export { AckMode } from "../../gen/stats/v1/stats_pb.js";

@@ -1,7 +1,7 @@
 /** A site that counts its page views. What it takes to count is marked 1, 2, 3. */
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { createBufferingClient } from "stats-service/client";
+import { createBufferingClient } from "@stats-service/client";
 
 // 1. One client for the process.
 const stats = createBufferingClient(process.env.STATS_URL ?? "http://127.0.0.1:3000", {

@@ -1,9 +1,8 @@
 /** What the scripts of a page do with the service; they run in a browser and judge nothing. */
 import { createClient } from "@connectrpc/connect";
-import { readAllBytes, universalClientResponseFromFetch } from "@connectrpc/connect/protocol";
-import { createTransport } from "@connectrpc/connect/protocol-grpc-web";
-import { AckMode, createBufferingClient, createStatsClient } from "stats-service/client";
-import { StatsService } from "../../dist/gen/stats/v1/stats_pb.js";
+import { createGrpcWebTransport } from "@connectrpc/connect-web";
+import { AckMode, createBufferingClient, createStatsClient } from "@stats-service/client";
+import { StatsService } from "@stats-service/client/contract";
 
 /** One event over Connect; resolves when it is a row, or with the code of the error. */
 export function push(url, event, options) {
@@ -12,23 +11,7 @@ export function push(url, event, options) {
 
 /** The same over gRPC-Web, by the transport of connect. */
 export function pushByGrpcWeb(url, event) {
-  const httpClient = async ({ url, header, body, signal }) => {
-    const bytes = await readAllBytes(body, 65_536);
-    const answer = await fetch(url, { method: "POST", headers: header, body: bytes, signal });
-    return universalClientResponseFromFetch(answer);
-  };
-  const transport = createTransport({
-    httpClient,
-    baseUrl: url,
-    useBinaryFormat: true,
-    interceptors: [],
-    acceptCompression: [],
-    sendCompression: null,
-    compressMinBytes: 0,
-    readMaxBytes: 65_536,
-    writeMaxBytes: 65_536,
-  });
-  return pushBy(createClient(StatsService, transport), event);
+  return pushBy(createClient(StatsService, createGrpcWebTransport({ baseUrl: url })), event);
 }
 
 async function pushBy(client, event) {

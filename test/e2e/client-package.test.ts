@@ -1,182 +1,186 @@
-/** The client as other packages see it: by the package's name, with its types, in Node and in browsers. */
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { builtinModules } from "node:module";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { promisify } from "node:util";
-import { freePort } from "../support/free-port.js";
+/** The client as other teams have it: packed, installed without the service, and used from each kind of project. */
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { jest } from "@jest/globals";
+import { build } from "esbuild";
+import { ClientProject } from "../support/client-project.js";
+import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import { ServiceProcess } from "../support/service-process.js";
 
-const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, "../..");
-const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
+const INSTALLED_MAX_BYTES = 6_000_000;
+const PAGE_MAX_BYTES = 44_000;
 
-let project: string;
+// An installation, or a program of TypeScript's, takes seconds.
+jest.setTimeout(120_000);
 
-beforeEach(async () => {
-  project = await mkdtemp(join(tmpdir(), "stats-consumer-"));
-  await mkdir(join(project, "node_modules"));
-  await symlink(ROOT, join(project, "node_modules/stats-service"));
-  await writeFile(join(project, "package.json"), JSON.stringify({ type: "module" }));
+let project: ClientProject;
+let database: TestDatabase;
+let service: ServiceProcess;
+
+beforeAll(async () => {
+  project = await ClientProject.create();
+  database = await createTestDatabase();
+  service = await ServiceProcess.start({ DATABASE_URL: database.url });
+});
+beforeEach(() => database.pool.query("TRUNCATE incoming"));
+afterAll(async () => {
+  await service?.stop();
+  await database?.close();
+  await project?.[Symbol.asyncDispose]();
 });
 
-afterEach(() => rm(project, { recursive: true, force: true }));
+async function items(): Promise<number[]> {
+  const { rows } = await database.pool.query("SELECT property_id FROM incoming ORDER BY property_id");
+  return rows.map(({ property_id }) => Number(property_id));
+}
 
-const CONSUMER = `
-import { createBufferingClient, createStatsClient, AckMode, UndeliveredError } from "stats-service/client";
-import type { BufferingClient, BufferingCounters, Failure, Rejection, StatsClient, StatsEvent } from "stats-service/client";
-
-const client: StatsClient = createStatsClient("http://localhost:3000", { token: async () => "secret", timeoutMs: 100 });
-export const one: Promise<unknown> = client.push({ property: "news", section: 3, item: 42, ack: AckMode.DURABLE });
-const { accepted, rejections } = await client.pushBatch({ events: [{ property: "news", section: 3, item: 42 }] });
-export const sum: number = accepted + rejections.length;
-
-const event: StatsEvent = { property: "news", section: 3, item: 42 };
-const stats: BufferingClient = createBufferingClient(new URL("http://localhost:3000"), {
-  ack: "durable",
-  headers: { "x-team": "blue" },
-  onRejected: ({ event: { property }, reason }: Rejection) => void [property, reason],
-  onError: ({ error, retryInMs }: Failure) => void [error.code, retryInMs],
-});
-export const taken: boolean = stats.push(event);
-// @ts-expect-error: an id is a number
-stats.push({ property: "news", section: 3, item: "42" });
-// @ts-expect-error: there is no such mode
-createBufferingClient("http://localhost:3000", { ack: "sometimes" });
-// @ts-expect-error: counters are read only
-stats.counters.pushed = 1;
-export const counters: BufferingCounters = stats.counters;
-await stats.flush({ timeoutMs: 100 }).catch((error: unknown) => error instanceof UndeliveredError);
-export const left: number = (await stats.close()).undelivered;
+/** A program's body that pushes items 1 and 2, by the buffering client and by one that it makes of the contract. */
+const PUSHES = () => `
+  const stats = createBufferingClient("${service.url}", { ack: "durable" });
+  stats.push({ property: "news", section: 3, item: 1 });
+  const transport = createConnectTransport({ baseUrl: "${service.url}" });
+  const raw = createClient(StatsService, transport);
+  const pushed = Promise.all([
+    stats.close(),
+    raw.push({ property: "news", section: 3, item: 2, ack: AckMode.DURABLE }),
+  ]);
+`;
+const REQUIRES = `
+  const { AckMode, createBufferingClient } = require("@stats-service/client");
+  const { StatsService } = require("@stats-service/client/contract");
+  const { createClient } = require("@connectrpc/connect");
+  const { createConnectTransport } = require("@connectrpc/connect-web");
+`;
+const IMPORTS = `
+  import { createClient } from "@connectrpc/connect";
+  import { createConnectTransport } from "@connectrpc/connect-web";
+  import { AckMode, createBufferingClient } from "@stats-service/client";
+  import { StatsService } from "@stats-service/client/contract";
 `;
 
-/** Checks the consumer's types; throws what the compiler prints. */
-async function compile(compilerOptions: Record<string, unknown>): Promise<void> {
-  await writeFile(join(project, "consumer.ts"), CONSUMER);
-  const options = { target: "es2022", strict: true, exactOptionalPropertyTypes: true, noEmit: true };
-  const config = { compilerOptions: { ...options, ...compilerOptions }, include: ["consumer.ts"] };
-  await writeFile(join(project, "tsconfig.json"), JSON.stringify(config));
-  await run(process.execPath, [TSC, "-p", project]).catch((error: unknown) => {
-    throw new Error((error as { stdout: string }).stdout);
-  });
-}
-
-test("its types serve a project for browsers, declarations checked", async () => {
-  await compile({
-    module: "esnext",
-    moduleResolution: "bundler",
-    lib: ["es2022", "dom", "esnext.disposable"],
-    types: [],
-    skipLibCheck: false,
-  });
+test("it brings three packages and takes less than 6 MB with them", async () => {
+  const { packages, bytes } = await project.installed();
+  expect(packages).toEqual([
+    "@bufbuild/protobuf",
+    "@connectrpc/connect",
+    "@connectrpc/connect-web",
+    "@stats-service/client",
+  ]);
+  expect(bytes).toBeLessThan(INSTALLED_MAX_BYTES);
 });
 
-test("its types serve a project for Node", async () => {
-  await compile({
-    module: "nodenext",
-    lib: ["es2023"],
-    types: ["node"],
-    typeRoots: [join(ROOT, "node_modules/@types")],
-    skipLibCheck: true,
-  });
+test("modules of Node import it", async () => {
+  await project.run("script.mjs", `${IMPORTS}${PUSHES()} await pushed;`);
+  expect(await items()).toEqual([1, 2]);
 });
 
-/** What one module imports, by the compiled text. */
-function specifiers(code: string): string[] {
-  const found = code.matchAll(
-    /(?:^\s*(?:import|export)\b[^;"'()=]*?\bfrom\s*|^\s*import\s*|\bimport\(\s*)["']([^"']+)["']/gm,
+test("CommonJS requires it", async () => {
+  await project.run("script.cjs", `${REQUIRES}${PUSHES()}`);
+  expect(await items()).toEqual([1, 2]);
+});
+
+test("jest runs tests that use it, without any configuration", async () => {
+  await project.write(
+    "jest/stats.test.js",
+    `${REQUIRES} test("pushes", async () => { ${PUSHES()} expect(await pushed).toHaveLength(2); });`,
   );
-  return [...found].map(([, specifier]) => specifier as string);
-}
-
-/** The file of a module of a package, as an ESM bundler resolves it. */
-async function packageFile(specifier: string): Promise<string> {
-  const [scope, name, ...rest] = specifier.split("/");
-  const folder = join(ROOT, "node_modules", `${scope}/${name}`);
-  const { exports } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
-  const entry = exports[[".", ...rest].join("/")];
-  return join(folder, entry.import.default ?? entry.import);
-}
-
-test("browsers can load it: nothing that it imports, however far, is Node's", async () => {
-  const files = [join(ROOT, "dist/client/src/index.js")];
-  const visited = new Set<string>();
-  const packages = new Set<string>();
-  for (let file = files.pop(); file !== undefined; file = files.pop()) {
-    if (visited.has(file)) {
-      continue;
-    }
-    visited.add(file);
-    for (const specifier of specifiers(await readFile(file, "utf8"))) {
-      expect([file, specifier.startsWith("node:") || builtinModules.includes(specifier)]).toEqual([
-        file,
-        false,
-      ]);
-      const isRelative = specifier.startsWith(".");
-      if (!isRelative) {
-        packages.add(specifier.split("/").slice(0, 2).join("/"));
-      }
-      files.push(isRelative ? join(dirname(file), specifier) : await packageFile(specifier));
-    }
-  }
-  expect([...packages].sort()).toEqual(["@bufbuild/protobuf", "@connectrpc/connect"]);
-  expect(visited.size).toBeGreaterThan(50);
+  await project.write("jest/package.json", "{}");
+  const jestProgram = join(ROOT, "node_modules/jest/bin/jest.js");
+  const { stderr } = await project.node(jestProgram, "--rootDir", join(project.folder, "jest"));
+  expect(stderr).toContain("1 passed");
+  expect(await items()).toEqual([1, 2]);
 });
 
-/** Runs a script of the consumer's; resolves with what it prints. */
-async function runScript(code: string): Promise<string> {
-  await writeFile(join(project, "script.js"), code);
-  const { stdout } = await run(process.execPath, [join(project, "script.js")], { timeout: 20_000 });
-  return stdout;
-}
+test("esbuild makes a page of it that has nothing of Node's and is small", async () => {
+  const page = await project.write(
+    "page.js",
+    `import { createBufferingClient } from "@stats-service/client";
+     const stats = createBufferingClient(location.origin);
+     document.addEventListener("click", () => stats.push({ property: "clicks", section: 1, item: 1 }));`,
+  );
+  // It refuses modules of Node's, since a browser has none.
+  const options = { bundle: true, minify: true, format: "esm", platform: "browser", write: false } as const;
+  const { outputFiles, warnings } = await build({ ...options, entryPoints: [page] });
+  expect(warnings).toEqual([]);
+  expect(gzipSync(outputFiles[0]?.contents ?? "").length).toBeLessThan(PAGE_MAX_BYTES);
+});
 
-test("it does not keep a process alive that is done", async () => {
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const stdout = await runScript(`
-    import { createBufferingClient } from "stats-service/client";
-    const tried = new Promise((resolve) => {
-      globalThis.stats = createBufferingClient("${url}", { batchEvents: 1, onError: resolve });
+describe("TypeScript", () => {
+  const CONSUMER = () => `
+    ${IMPORTS}
+    import { UndeliveredError, createStatsClient } from "@stats-service/client";
+    import type {
+      BufferingClient, BufferingCounters, Failure, Rejection, StatsClient, StatsEvent,
+    } from "@stats-service/client";
+    import type { PushBatchResponse } from "@stats-service/client/contract";
+
+    const client: StatsClient = createStatsClient("http://localhost:3000", { token: async () => "t", timeoutMs: 100 });
+    export const one = (): Promise<unknown> => client.push({ property: "news", section: 3, item: 42, ack: AckMode.DURABLE });
+    export const many = async (): Promise<number> => {
+      const answer: PushBatchResponse = await client.pushBatch({ events: [{ property: "news", section: 3, item: 42 }] });
+      return answer.accepted + answer.rejections.length;
+    };
+    const event: StatsEvent = { property: "news", section: 3, item: 42 };
+    export const make = async (): Promise<number> => {
+      await using other: BufferingClient = createBufferingClient(new URL("http://localhost:3000"), {
+        ack: "durable",
+        headers: { "x-team": "blue" },
+        onRejected: ({ event: { property }, reason }: Rejection) => void [property, reason],
+        onError: ({ error, retryInMs }: Failure) => void [error.code, retryInMs],
+      });
+      const taken: boolean = other.push(event);
+      // @ts-expect-error: an item is a number
+      other.push({ property: "news", section: 3, item: "42" });
+      // @ts-expect-error: there is no such mode
+      createBufferingClient("http://localhost:3000", { ack: "sometimes" });
+      // @ts-expect-error: counters are read only
+      other.counters.pushed = 1;
+      const counters: BufferingCounters = other.counters;
+      await other.flush({ timeoutMs: 100 }).catch((error: unknown) => error instanceof UndeliveredError);
+      return (await other.close()).undelivered + counters.pushed + Number(taken);
+    };
+    ${PUSHES()}
+    void pushed;
+  `;
+  const KINDS: Record<string, { module: string; moduleResolution?: string; type: "module" | "commonjs" }> = {
+    commonjs: { module: "commonjs", type: "commonjs" },
+    node16: { module: "node16", type: "commonjs" },
+    nodenext: { module: "nodenext", type: "module" },
+    bundler: { module: "esnext", moduleResolution: "bundler", type: "module" },
+  };
+
+  /** A project of each kind, each checked with the libraries' declarations, and with none for Node. */
+  async function writeProjects(folder: string): Promise<string[]> {
+    const writes = Object.entries(KINDS).map(async ([kind, { type, ...module }]) => {
+      const strict = { strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, types: [] };
+      const compilerOptions = { target: "es2022", outDir: "out", ...strict, ...module };
+      const config = { compilerOptions, files: ["consumer.ts"] };
+      await project.write(join(folder, kind, "package.json"), JSON.stringify({ type }));
+      await project.write(join(folder, kind, "consumer.ts"), CONSUMER());
+      return await project.write(join(folder, kind, "tsconfig.json"), JSON.stringify(config));
     });
-    stats.push({ property: "news", section: 3, item: 42 });
-    await tried;
-    stats.push({ property: "news", section: 3, item: 43 });
-    process.on("exit", () => console.log(JSON.stringify(stats.counters)));
-  `);
-  expect(JSON.parse(stdout)).toMatchObject({ pushed: 2, buffered: 2 });
-});
+    return await Promise.all(writes);
+  }
 
-test("a process that waits for its close lives until that is over", async () => {
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const stdout = await runScript(`
-    import { createBufferingClient } from "stats-service/client";
-    const stats = createBufferingClient("${url}");
-    stats.push({ property: "news", section: 3, item: 42 });
-    console.log(JSON.stringify(await stats.close({ timeoutMs: 700 })));
-  `);
-  expect(JSON.parse(stdout)).toEqual({ undelivered: 1 });
-});
+  async function compile(tsc: string, folder: string): Promise<void> {
+    await project.node(tsc, "--build", ...(await writeProjects(folder)));
+  }
 
-test("a process that waits for room lives until the wait is over", async () => {
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const stdout = await runScript(`
-    import { createBufferingClient } from "stats-service/client";
-    let failures = 0;
-    const onError = () => { if (++failures === 3) void stats.close({ timeoutMs: 0 }); };
-    const stats = createBufferingClient("${url}", { maxEvents: 1, batchEvents: 1, onError });
-    stats.push({ property: "news", section: 3, item: 42 });
-    await stats.whenRoom();
-    console.log("over after failures:", failures);
-  `);
-  expect(stdout).toBe("over after failures: 3\n");
-});
+  test("5.9 compiles projects of each module kind, and what it makes of them runs", async () => {
+    await project.install("typescript-5", "typescript@5.9.3");
+    await compile(join(project.folder, "typescript-5/node_modules/typescript/bin/tsc"), "ts5");
+    for (const kind of ["commonjs", "node16", "nodenext"]) {
+      await project.node(join("ts5", kind, "out/consumer.js"));
+    }
+    expect(await items()).toEqual([1, 1, 1, 2, 2, 2]);
+  });
 
-test("an error in a callback surfaces as one that nobody caught, and harms nothing", async () => {
-  const stdout = await runScript(`
-    import { createBufferingClient } from "stats-service/client";
-    process.on("uncaughtException", ({ message }) => console.log(message, JSON.stringify(stats.counters)));
-    const onRejected = () => { throw new Error("mine"); };
-    const stats = createBufferingClient("http://127.0.0.1:1", { onRejected });
-    stats.push({ property: "", section: 1, item: 1 });
-  `);
-  expect(stdout).toMatch(/^mine \{"pushed":1,"acknowledged":0,"rejected":1,/);
+  test("7 compiles projects of each module kind, and what it makes of them runs", async () => {
+    await compile(join(ROOT, "node_modules/typescript/bin/tsc"), "ts7");
+    for (const kind of ["commonjs", "node16", "nodenext"]) {
+      await project.node(join("ts7", kind, "out/consumer.js"));
+    }
+    expect(await items()).toEqual([1, 1, 1, 2, 2, 2]);
+  });
 });

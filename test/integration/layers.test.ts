@@ -13,13 +13,13 @@ const LAYERS = [
   ["main"],
   ["cli"],
   ["commands"],
+  ["client"],
   ["app"],
   ["telemetry"],
   ["config"],
   ["rpc"],
   ["server"],
   ["auth"],
-  ["client"],
   ["ingest"],
   ["buffer"],
   ["sink"],
@@ -37,15 +37,18 @@ function layerOf(path: string): number {
   return LAYERS.findIndex((names) => names.includes(first.replace(/\.[jt]s$/, "")));
 }
 
-/** What a module imports of the folders, by path; types, too. */
-async function importsOf(path: string): Promise<string[]> {
+/** What a module imports: other modules of this repository by path, all else by name; types, too. */
+async function allImportsOf(path: string): Promise<string[]> {
   const code = await readFile(join(ROOT, path), "utf8");
-  const specifiers = [...code.matchAll(/^(?:import|export|\}) .*?"(\.[^"]+)";$/gm)].map(
-    ([, name]) => name ?? "",
+  const specifiers = code.matchAll(/^(?:import|export|\}) (?:.*? from )?"([^"]+)";$/gm);
+  return [...specifiers].map(([, name = ""]) =>
+    name.startsWith(".") ? normalize(join(path, "..", name)).replace(/\.js$/, ".ts") : name,
   );
-  return specifiers
-    .map((name) => normalize(join(path, "..", name)))
-    .filter((name) => FOLDERS.some((folder) => name.startsWith(`${folder}/`)));
+}
+
+/** What a module imports of the folders. */
+async function importsOf(path: string): Promise<string[]> {
+  return (await allImportsOf(path)).filter((name) => FOLDERS.some((folder) => name.startsWith(`${folder}/`)));
 }
 
 test("every module imports from its own layer and those below it, types included", async () => {
@@ -66,4 +69,26 @@ test("every module imports from its own layer and those below it, types included
   }
   expect(against).toEqual([]);
   expect(imports).toBeGreaterThan(500);
+});
+
+test("the client imports nothing of Node's, however far, and of the service a few modules", async () => {
+  const visited = new Set(["client/src/index.ts", "client/src/contract.ts"]);
+  const packages = new Set<string>();
+  for (const path of visited) {
+    for (const imported of await allImportsOf(path)) {
+      if (imported.endsWith(".ts")) {
+        visited.add(imported);
+      } else {
+        packages.add(imported.split("/").slice(0, 2).join("/"));
+      }
+    }
+  }
+  expect([...packages].sort()).toEqual(["@bufbuild/protobuf", "@connectrpc/connect"]);
+  expect([...visited].filter((path) => path.startsWith("src/")).sort()).toEqual([
+    "src/event/event-id.ts",
+    "src/event/uuid.ts",
+    "src/util/backoff.ts",
+    "src/util/clock.ts",
+    "src/util/error-message.ts",
+  ]);
 });

@@ -8,7 +8,7 @@ import { join } from "node:path";
 const ROOT = join(import.meta.dirname, "../../..");
 const SCENARIOS = "/test/browser/scenarios.js";
 /** What the page's scripts may load. */
-const SERVED = /^\/(dist|node_modules\/(@bufbuild|@connectrpc))\/[\w@./-]+\.js$/;
+const SERVED = /^\/(client\/dist|node_modules\/(@bufbuild|@connectrpc))\/[\w@./-]+\.js$/;
 
 /** A page's origin, for as long as it is not disposed of. */
 export class PageServer implements AsyncDisposable {
@@ -52,9 +52,10 @@ export class PageServer implements AsyncDisposable {
 /** The import map stands for what a bundler does: it says which file a package's name means. */
 async function page(): Promise<string> {
   const imports = {
-    "stats-service/client": "/dist/client/src/index.js",
+    ...(await importsOf("@stats-service/client", "/client")),
     ...(await importsOf("@bufbuild/protobuf")),
     ...(await importsOf("@connectrpc/connect")),
+    ...(await importsOf("@connectrpc/connect-web")),
   };
   return `<!doctype html>
     <title>A page that counts</title>
@@ -62,16 +63,16 @@ async function page(): Promise<string> {
     <script type="module">import * as scenarios from "${SCENARIOS}"; globalThis.scenarios = scenarios;</script>`;
 }
 
-/** The modules of a package for `import`, by the names that are imported. */
-async function importsOf(name: string): Promise<Record<string, string>> {
-  const manifest = await readFile(join(ROOT, "node_modules", name, "package.json"), "utf8");
+/** The modules of a package, which the server has in `folder`, by the names that are imported. */
+async function importsOf(name: string, folder = `/node_modules/${name}`): Promise<Record<string, string>> {
+  const manifest = await readFile(join(ROOT, folder, "package.json"), "utf8");
   const { exports } = JSON.parse(manifest) as {
     exports: Record<string, { readonly import?: string | { readonly default: string } }>;
   };
   return Object.fromEntries(
     Object.entries(exports).flatMap(([subpath, { import: target }]) => {
       const file = typeof target === "object" ? target.default : target;
-      return file === undefined ? [] : [[join(name, subpath), join("/node_modules", name, file)]];
+      return file === undefined ? [] : [[join(name, subpath), join(folder, file)]];
     }),
   );
 }
