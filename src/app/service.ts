@@ -1,17 +1,24 @@
 /** The service's life: starts its parts in order, and stops them in the order that loses nothing. */
-import { type AwilixContainer, asValue } from "awilix";
+import type { AwilixContainer } from "awilix";
 import type { Logger } from "pino";
 import { claimSpoolDir } from "../buffer/spool/spool-folders.js";
 import type { Config } from "../config.js";
+import type { Ledger } from "../ingest/ledger.js";
 import { readTableState } from "../postgres/table-state.js";
 import type { HealthProbes } from "../server/admin-server.js";
 import { warnIfExposed } from "../server/listen.js";
 import type { MetricsReading } from "../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../telemetry/service-status.js";
 import { messageOf } from "../util/error-message.js";
-import { type Cradle, createServiceContainer, resolveJobs } from "./container.js";
+import { createServiceContainer, ifMade, resolveJobs, type ServiceCradle } from "./container.js";
 import { disposeInReverse } from "./disposal.js";
-import { type FinalBooks, type Runnable, type ServiceAddress, StartCancelledError } from "./runnable.js";
+import {
+  type FinalBooks,
+  NO_BOOKS,
+  type Runnable,
+  type ServiceAddress,
+  StartCancelledError,
+} from "./runnable.js";
 
 export interface ServiceDeps {
   readonly config: Config;
@@ -25,7 +32,7 @@ export class Service implements Runnable {
   readonly #config: Config;
   readonly #logger: Logger;
   readonly #isWorker: boolean;
-  readonly #container: AwilixContainer<Cradle>;
+  readonly #container: AwilixContainer<ServiceCradle>;
   #started: Promise<ServiceAddress> | undefined;
   #stopped: Promise<FinalBooks> | undefined;
 
@@ -33,10 +40,7 @@ export class Service implements Runnable {
     this.#config = config;
     this.#logger = logger;
     this.#isWorker = isWorker;
-    this.#container = createServiceContainer(config, logger);
-    if (isWorker) {
-      this.#container.register({ adminServer: asValue(undefined) });
-    }
+    this.#container = createServiceContainer(config, logger, { isWorker });
   }
 
   /** What the admin port tells. To be asked for before start(). */
@@ -86,6 +90,7 @@ export class Service implements Runnable {
 
   /** The order in which parts are resolved here is that of start; its reverse is that of stop. */
   async #start(): Promise<ServiceAddress> {
+    await this.#unlessStopping(undefined);
     const { adminServer, health, embeddedPostgres } = this.#container.cradle;
     await this.#unlessStopping(this.#loadCredentials());
     const admin = await this.#unlessStopping(adminServer?.listen());
@@ -151,42 +156,51 @@ export class Service implements Runnable {
     return result;
   }
 
+  /** What was not made by now is not made here. */
   async #stop(): Promise<FinalBooks> {
+    const { starting, stopping, clock } = this.#container.cradle;
     // What is being started is let through first, so that it is there to be ended; it may not wait for the database.
-    this.#container.cradle.starting.abort(new StartCancelledError());
+    starting.abort(new StartCancelledError());
     const wasReady = await this.#started?.then(
       () => true,
       () => false,
     );
-    const { readiness, health, stopping, ledger, queue, flusher, clock } = this.#container.cradle;
+    const health = ifMade(this.#container, "health");
     // 1. Say so, while still serving, so that load balancers look elsewhere; to one that never was ready they do not look.
     //    Nothing says otherwise from here on.
-    readiness.close();
-    health.setNotServing("stopping");
+    ifMade(this.#container, "readiness")?.close();
+    health?.setNotServing("stopping");
     if (wasReady && this.#config.lameDuckMs > 0) {
       await new Promise<void>((resolve) => void clock.schedule(this.#config.lameDuckMs, resolve));
     }
     // 2. End the streams that clients hold open for their own sake; they would keep the port from closing.
-    await health.close();
+    await health?.close();
     stopping.abort();
     // 3. From here a push is refused, so none can come behind the drain.
-    flusher.stopIntake();
+    ifMade(this.#container, "flusher")?.stopIntake();
+    const ledger = ifMade(this.#container, "ledger");
+    const queue = ifMade(this.#container, "queue");
     // 4. The rest in reverse order of start: the port (calls in flight are answered), the jobs (the replay of the
-    //    spool ends at once, the Flusher writes what is queued, to the spool if need be), the pool they wrote to,
-    //    the spool, the embedded database, the admin port.
+    //    buffer ends at once, the Flusher writes what is queued, to the buffer if need be), the pool they wrote to,
+    //    the buffer, the embedded database, the admin port.
     try {
       await disposeInReverse(this.#container);
     } catch (error) {
       this.#logger.error({ err: error }, "not everything could be stopped in order");
     }
-    const missing = ledger.missing(queue.rows);
-    const isBalanced = missing === 0 && queue.rows === 0;
-    const books = { ...ledger.read(), queued: queue.rows, missing };
+    return this.#closeBooks(ledger, queue?.rows ?? 0);
+  }
+
+  #closeBooks(ledger: Ledger | undefined, queued: number): FinalBooks {
+    const missing = ledger?.missing(queued) ?? 0;
+    const isBalanced = missing === 0 && queued === 0;
+    const books = { ...NO_BOOKS, ...ledger?.read(), queued, missing, isBalanced };
+    const { isBalanced: _, ...counts } = books;
     this.#logger[isBalanced ? "info" : "error"](
-      books,
+      counts,
       isBalanced ? "stopped" : "stopped, but events are missing",
     );
-    return { ...books, isBalanced };
+    return books;
   }
 }
 
@@ -194,7 +208,11 @@ export class Service implements Runnable {
  * Makes the schema. A database that is out of reach is only told of: it is prepared before the first flush. Rejects at
  * once when `starting` aborts.
  */
-export async function prepareDatabase({ schema, starting, logger }: Cradle): Promise<void> {
+export async function prepareDatabase({
+  schema,
+  starting,
+  logger,
+}: Pick<ServiceCradle, "schema" | "starting" | "logger">): Promise<void> {
   const outOfReach = await schema.prepareIfReachable(starting.signal);
   if (outOfReach !== undefined) {
     logger.warn(

@@ -77,7 +77,7 @@ async function createService(config: Config, logger: Logger): Promise<Runnable> 
 async function createPrimary(config: Config, logger: Logger): Promise<Runnable> {
   const [{ Primary }, { clusterFork }] = await Promise.all([
     import("../app/cluster/primary.js"),
-    import("../app/cluster/fork.js"),
+    import("../app/cluster/worker-process.js"),
   ]);
   const primary = new Primary({ config, logger, fork: clusterFork(logger) });
   process.on("SIGHUP", () => primary.signalWorkers("SIGHUP"));

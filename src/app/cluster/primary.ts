@@ -13,7 +13,7 @@ import { warnIfExposed } from "../../server/listen.js";
 import { clusterMetricsRoute, type MetricsReading } from "../../telemetry/metrics-route.js";
 import { mergeStatuses, type ServiceStatus } from "../../telemetry/service-status.js";
 import { statusPageRoutes } from "../../telemetry/status-page.js";
-import { type Cradle, createServiceContainer } from "../container.js";
+import { createPrimaryContainer, ifMade, type PrimaryCradle } from "../container.js";
 import { disposeInReverse } from "../disposal.js";
 import {
   type FinalBooks,
@@ -23,7 +23,8 @@ import {
   sumBooks,
 } from "../runnable.js";
 import { prepareDatabase } from "../service.js";
-import { type ForkWorker, WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
+import { WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
+import type { ForkWorker } from "./worker-process.js";
 
 export interface PrimaryDeps {
   readonly config: Config;
@@ -38,7 +39,7 @@ export class Primary implements Runnable {
   readonly #config: Config;
   readonly #logger: Logger;
   readonly #fork: ForkWorker;
-  readonly #container: AwilixContainer<Cradle>;
+  readonly #container: AwilixContainer<PrimaryCradle>;
   #keepers: readonly WorkerKeeper[] = [];
   #spoolDir: SpoolDirClaim | undefined;
   #cancelLook: () => void = () => {};
@@ -49,7 +50,7 @@ export class Primary implements Runnable {
     this.#config = config;
     this.#logger = logger;
     this.#fork = fork;
-    this.#container = createServiceContainer(config, logger);
+    this.#container = createPrimaryContainer(config, logger);
     this.#container.register({
       adminRoutes: asValue({
         ...statusPageRoutes,
@@ -104,7 +105,7 @@ export class Primary implements Runnable {
     }
   }
 
-  /** What is resolved here from the container ends in reverse order; all else in it is for the workers. */
+  /** What is resolved here from the container ends in reverse order. */
   async #start(): Promise<ServiceAddress> {
     const { adminServer, embeddedPostgres } = this.#container.cradle;
     warnIfExposed(this.#config, this.#logger);
@@ -112,8 +113,6 @@ export class Primary implements Runnable {
     await this.#unlessStopping(embeddedPostgres?.start());
     await this.#unlessStopping(this.#claimSpoolDir());
     await this.#unlessStopping(prepareDatabase(this.#container.cradle));
-    // From here the workers keep the partitions.
-    await this.#unlessStopping(this.#container.cradle.partitionKeeper.close());
     const { host, port } = await this.#unlessStopping(this.#startWorkers());
     this.#look();
     return { host, port, adminPort: admin?.port };
@@ -183,7 +182,7 @@ export class Primary implements Runnable {
 
   async #stop(): Promise<FinalBooks> {
     this.#cancelLook();
-    this.#container.cradle.health.setNotServing("stopping");
+    ifMade(this.#container, "health")?.setNotServing("stopping");
     // 1. The workers, each in the order of a Service. First those that are being started: start() waits for them; then
     //    those, if any, that it had come to fork in the same moment.
     await this.#stopWorkers();

@@ -6,31 +6,9 @@ import type { ServiceStatus } from "../../telemetry/service-status.js";
 import { backoffMs } from "../../util/backoff.js";
 import type { Clock } from "../../util/clock.js";
 import type { FinalBooks } from "../runnable.js";
-import { type Assignment, readToPrimary, type ToWorker } from "./messages.js";
+import { type Assignment, readToPrimary } from "./messages.js";
+import type { ForkWorker, WorkerEnd, WorkerProcess } from "./worker-process.js";
 import { WorkerRequests } from "./worker-requests.js";
-
-/** A process that was forked. */
-export interface WorkerProcess {
-  send(message: ToWorker): void;
-  signal(signal: NodeJS.Signals): void;
-}
-
-/** How a process ended. */
-export interface WorkerEnd {
-  /** Exit status; null when a signal ended it. */
-  readonly status: number | null;
-  /** For the operator, for example `ended by SIGKILL`. */
-  readonly how: string;
-}
-
-/** What a process tells whoever forked it. */
-export interface WorkerEvents {
-  readonly onMessage: (message: unknown) => void;
-  /** Once, after the last message. */
-  readonly onEnd: (end: WorkerEnd) => void;
-}
-
-export type ForkWorker = (events: WorkerEvents) => WorkerProcess;
 
 /** The worker ended before it was ready for the first time; the message is one line for the operator. */
 export class WorkerStartError extends Error {

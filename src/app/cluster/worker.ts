@@ -1,12 +1,13 @@
 /** A worker process: a whole service that does what its primary says, and ends in order when that one is gone. */
 import type { Worker } from "node:cluster";
+import { workerSpoolDir } from "../../buffer/spool/spool-folders.js";
 import type { Config } from "../../config.js";
 import { createLogger } from "../../telemetry/logger.js";
 import { systemClock } from "../../util/clock.js";
 import { ProcessLife, runToEnd } from "../process-life.js";
 import { Service } from "../service.js";
+import type { Assignment } from "./messages.js";
 import { PrimaryLink } from "./primary-link.js";
-import { workerConfig } from "./worker-config.js";
 
 /** Less than the primary's, so that a worker which hangs can say so itself; more than it waits for a disk that hangs. */
 const WATCHDOG_MARGIN_MS = 15_000;
@@ -50,4 +51,15 @@ export async function runWorker(config: Config, worker: Worker): Promise<number>
 function leaveSignalsToPrimary(): void {
   const ignore = () => {};
   process.on("SIGINT", ignore).on("SIGTERM", ignore).on("SIGHUP", ignore);
+}
+
+/** The settings that one worker runs with: what is for the whole service is divided. */
+export function workerConfig(config: Config, { worker, workers, databaseUrl }: Assignment): Config {
+  return Object.freeze({
+    ...config,
+    databaseUrl,
+    queueMaxBytes: Math.floor(config.queueMaxBytes / workers),
+    spoolMaxBytes: Math.floor(config.spoolMaxBytes / workers),
+    spoolDir: workerSpoolDir(config.spoolDir, worker),
+  });
 }

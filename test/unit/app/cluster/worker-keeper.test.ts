@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import type { ToPrimary, ToWorker } from "../../../../src/app/cluster/messages.js";
-import { type WorkerEvents, WorkerKeeper } from "../../../../src/app/cluster/worker-keeper.js";
+import { WorkerKeeper } from "../../../../src/app/cluster/worker-keeper.js";
+import type { WorkerEvents } from "../../../../src/app/cluster/worker-process.js";
 import type { MetricsReading } from "../../../../src/telemetry/metrics-route.js";
 import type { ServiceStatus } from "../../../../src/telemetry/service-status.js";
 import { FakeClock } from "../../../support/fake-clock.js";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { workerConfig } from "../../../../src/app/cluster/worker-config.js";
+import { workerConfig } from "../../../../src/app/cluster/worker.js";
 import { loadConfig } from "../../../../src/config.js";
 
 const config = loadConfig({ WORKERS: "3", QUEUE_MAX_BYTES: "10000000", SPOOL_DIR: "/var/spool/stats" });

@@ -1,8 +1,31 @@
-/** Worker processes of node:cluster, as a {@link WorkerKeeper} wants them; it keeps none alive. */
+/** A worker process as its keeper sees it, and the one that node:cluster forks. */
 import cluster from "node:cluster";
 import type { Logger } from "pino";
 import { messageOf } from "../../util/error-message.js";
-import type { ForkWorker } from "./worker-keeper.js";
+import type { ToWorker } from "./messages.js";
+
+/** A process that was forked. */
+export interface WorkerProcess {
+  send(message: ToWorker): void;
+  signal(signal: NodeJS.Signals): void;
+}
+
+/** How a process ended. */
+export interface WorkerEnd {
+  /** Exit status; null when a signal ended it. */
+  readonly status: number | null;
+  /** For the operator, for example `ended by SIGKILL`. */
+  readonly how: string;
+}
+
+/** What a process tells whoever forked it. */
+export interface WorkerEvents {
+  readonly onMessage: (message: unknown) => void;
+  /** Once, after the last message. */
+  readonly onEnd: (end: WorkerEnd) => void;
+}
+
+export type ForkWorker = (events: WorkerEvents) => WorkerProcess;
 
 /** Forks this program with its own arguments and environment. */
 export function clusterFork(logger: Logger): ForkWorker {

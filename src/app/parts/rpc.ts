@@ -1,0 +1,121 @@
+/** The RPC port: who may call, what each call passes through, and the servers that answer. */
+import { TokenStore } from "../../auth/token-store.js";
+import type { Config } from "../../config.js";
+import { authenticate, refusesUnknown } from "../../rpc/authentication.js";
+import { createFastLane } from "../../rpc/fast-lane/fast-lane.js";
+import { BodyLimits, limitWaiting } from "../../rpc/limits.js";
+import { Rejections } from "../../rpc/rejections.js";
+import { createRoutes, createStatsMethods } from "../../rpc/routes.js";
+import { createRpcDispatcher } from "../../rpc/stock-lane.js";
+import type { UnaryInterceptor } from "../../rpc/unary-method.js";
+import { connectionAddress, trustProxies } from "../../server/caller-address.js";
+import { connectionsWithin, openFilesLimit } from "../../server/connection-limit.js";
+import { allowOrigins } from "../../server/cors.js";
+import { RpcServer } from "../../server/rpc-server.js";
+import { TlsCertificates } from "../../server/tls-certificates.js";
+import { createCallLog } from "../../telemetry/calls.js";
+import type { IngestParts } from "./ingest.js";
+import { job, part, type Registrations } from "./part.js";
+import type { ProcessParts } from "./process.js";
+
+export interface RpcParts {
+  readonly rejections: Rejections;
+  /** undefined: anyone may call. */
+  readonly tokens: TokenStore | undefined;
+  /** undefined: no TLS. */
+  readonly tlsCertificates: TlsCertificates | undefined;
+  /** Around each call of the API; the first is the outermost. */
+  readonly interceptors: readonly UnaryInterceptor[];
+  readonly rpcServer: RpcServer;
+}
+
+type Needs = RpcParts & IngestParts & ProcessParts;
+
+export function rpcParts({ shutdownTimeoutMs }: Pick<Config, "shutdownTimeoutMs">): Registrations<RpcParts> {
+  return {
+    rejections: part(() => new Rejections()),
+    tokens: part(createTokenStore),
+    tlsCertificates: job(createTlsCertificates),
+    interceptors: part(createInterceptors),
+    rpcServer: part(createRpcServer, (server) => server.drain(shutdownTimeoutMs)),
+  };
+}
+
+function createTokenStore({ config, clock, logger }: Needs): TokenStore | undefined {
+  const { authTokensFile: file } = config;
+  return file === undefined ? undefined : new TokenStore({ file, clock, logger });
+}
+
+function createTlsCertificates({ config, clock, logger }: Needs): TlsCertificates | undefined {
+  const { tlsCertFile: certFile, tlsKeyFile: keyFile, tlsClientCaFile: clientCaFile } = config;
+  return certFile === undefined || keyFile === undefined
+    ? undefined
+    : new TlsCertificates({ certFile, keyFile, clientCaFile, clock, logger });
+}
+
+/** What watches calls comes first, so that it sees what the others refuse, too. */
+function createInterceptors({ config, metrics, tracing, tokens, logger, clock }: Needs): UnaryInterceptor[] {
+  return [
+    metrics?.interceptor,
+    tracing?.interceptor,
+    logger.isLevelEnabled("debug") ? createCallLog({ logger, clock }) : undefined,
+    tokens && authenticate(tokens),
+    limitWaiting(config.maxCallsInFlight),
+  ].filter((interceptor) => interceptor !== undefined);
+}
+
+function createRpcServer({
+  config,
+  admission,
+  flusher,
+  rejections,
+  interceptors,
+  health,
+  stopping,
+  tlsCertificates,
+  tokens,
+  logger,
+  metrics,
+  tracing,
+}: Needs): RpcServer {
+  const methods = createStatsMethods({
+    admission,
+    flusher: tracing?.intake(flusher) ?? flusher,
+    rejections,
+    interceptors,
+    batchMaxEvents: config.batchMaxEvents,
+  });
+  const limits = new BodyLimits(config);
+  const refusesByHeader = tokens && refusesUnknown(tokens, methods);
+  const callerAddress = config.trustProxy === undefined ? connectionAddress : trustProxies(config.trustProxy);
+  const stock = createRpcDispatcher({
+    routes: createRoutes({
+      methods,
+      health,
+      hasReflection: config.reflection,
+      stopping: stopping.signal,
+    }),
+    logger,
+    onUnhandled: metrics?.countUnhandled,
+    callerAddress,
+    limits,
+    refusesByHeader,
+    maxCalls: config.maxStockCalls,
+  });
+  const lanes = {
+    handler: stock,
+    fastLane: createFastLane({ methods, stock, logger, callerAddress, limits, refusesByHeader }),
+  };
+  return new RpcServer({
+    host: config.host,
+    port: config.port,
+    tls: tlsCertificates,
+    ...(config.corsOrigins === undefined ? lanes : allowOrigins(config.corsOrigins, lanes)),
+    limits: {
+      requestTimeoutMs: config.requestTimeoutMs,
+      keepAliveTimeoutMs: config.keepAliveTimeoutMs,
+      maxConnections: connectionsWithin(openFilesLimit(), config.maxConnections, logger),
+    },
+    logger,
+  });
+}
