@@ -9,6 +9,7 @@ import { PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../event/tuple-codec.js";
 import { ID_BYTES } from "../event/uuid.js";
 import type { Clock } from "../util/clock.js";
 import type { AdmittedEvent } from "./batch.js";
+import { type FieldViolation, InvalidEventError, type Refusal } from "./refusal.js";
 
 /** An event as a caller sends it. */
 export interface EventInput {
@@ -17,13 +18,6 @@ export interface EventInput {
   readonly item: number;
   /** Empty: the service makes one. */
   readonly eventId: string;
-}
-
-/** What is wrong with one field, for the one who calls. */
-export interface FieldViolation {
-  /** Name in the contract, for example `event_id`. */
-  readonly field: string;
-  readonly description: string;
 }
 
 /** How far the time of a caller's event id may lie in the past, in milliseconds. */
@@ -39,17 +33,6 @@ const NO_ADDRESS = new Uint8Array(0);
 
 /** What a property looks like. */
 export const PROPERTY_PATTERN = /^[a-z][a-z0-9_.-]{0,31}$/;
-
-/** An event broke the rules; every field at fault is named. */
-export class InvalidEventError extends Error {
-  override readonly name = "InvalidEventError";
-  readonly violations: readonly FieldViolation[];
-
-  constructor(violations: readonly FieldViolation[]) {
-    super(violations.map(({ field, description }) => `${field}: ${description}`).join("; "));
-    this.violations = violations;
-  }
-}
 
 export interface AdmissionDeps {
   readonly clock: Clock;
@@ -95,7 +78,7 @@ export class Admission {
     return event;
   }
 
-  /** The same without an error: undefined when a field is at fault, and {@link Admission.violations} says which. */
+  /** The same without an error: undefined when a field is at fault, and {@link Admission.refusal} says why. */
   tryAdmit(input: EventInput, inet: Uint8Array): AdmittedEvent | undefined {
     const { property, section, item, eventId } = input;
     if (!this.#isAccepted(property) || section === 0 || item === 0 || !this.#makeId(eventId)) {
@@ -103,6 +86,11 @@ export class Admission {
     }
     const kept = this.#remoteIp === "store" ? inet : this.#reduce(inet);
     return { id: this.#id, property, section, itemId: item, inet: kept };
+  }
+
+  /** Why {@link Admission.tryAdmit} does not admit an event. */
+  refusal(input: EventInput): Refusal {
+    return { reason: "invalid", message: "the event is invalid", violations: this.violations(input) };
   }
 
   /** Every field of an event that is at fault. */

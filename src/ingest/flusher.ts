@@ -11,6 +11,7 @@ import type { AdmittedEvent, Batch, BatchWaiter } from "./batch.js";
 import { Delivery, type DeliveryDeps } from "./delivery.js";
 import type { EventQueue } from "./event-queue.js";
 import type { Ledger } from "./ledger.js";
+import { FairShareError, IntakeClosedError, QueueFullError, TooManyEventsError } from "./refusal.js";
 
 export interface FlusherOptions {
   /** How long an event waits for others before its batch is flushed, in milliseconds. */
@@ -21,43 +22,6 @@ export interface FlusherOptions {
 
 export interface FlusherDeps extends Omit<DeliveryDeps, "onEnd"> {
   readonly options: FlusherOptions;
-}
-
-/** There is no room; the event was not taken. */
-export class QueueFullError extends Error {
-  override readonly name = "QueueFullError";
-  /** When to try again, in milliseconds. */
-  readonly retryAfterMs: number;
-
-  constructor(retryAfterMs: number, message = "the queue is full") {
-    super(message);
-    this.retryAfterMs = retryAfterMs;
-  }
-}
-
-/** The caller has its share of the room; others still find some. The event was not taken. */
-export class FairShareError extends QueueFullError {
-  constructor(retryAfterMs: number) {
-    super(retryAfterMs, "the caller's share of the queue is full");
-  }
-}
-
-/** The queue, or the caller's share of it, would not have room for so many events if it were empty. None was taken. */
-export class TooManyEventsError extends Error {
-  override readonly name = "TooManyEventsError";
-
-  constructor(rows: number) {
-    super(`there is never room for ${rows} events at once`);
-  }
-}
-
-/** The service is stopping (or has not started); the event was not taken. */
-export class IntakeClosedError extends Error {
-  override readonly name = "IntakeClosedError";
-
-  constructor() {
-    super("the service is shutting down");
-  }
 }
 
 /**

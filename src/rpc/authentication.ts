@@ -1,7 +1,15 @@
 /** Lets only those call who prove who they are, and says who they are; it never looks into a message. */
 import type { Caller } from "../auth/token-store.js";
+import type { Refusal } from "../ingest/refusal.js";
 import { unauthenticated } from "./errors.js";
 import { methodPath, type UnaryInterceptor, type UnaryMethod } from "./unary-method.js";
+
+/** Why an event is refused whose property the caller may not push. It never has the property itself, which may be long. */
+export const PROPERTY_DENIED = {
+  reason: "permission_denied",
+  message: "is not one of those that the token allows",
+  violations: [{ field: "property", description: "is not one of those that the token allows" }],
+} as const satisfies Refusal;
 
 /** Tells who sends a header Authorization. */
 export interface Identification {

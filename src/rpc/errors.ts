@@ -1,13 +1,11 @@
-/** Turns the errors of the domain into what callers see: the only place that knows Connect's codes for them. */
+/** Turns refusals and the errors of the protocol into what callers see: the only place that knows Connect's codes for them. */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { RejectionReason, type RejectionSchema } from "../../gen/stats/v1/stats_pb.js";
-import { type FieldViolation, InvalidEventError } from "../ingest/admission.js";
-import { BatchAbandonedError } from "../ingest/batch.js";
-import { FairShareError, IntakeClosedError, QueueFullError, TooManyEventsError } from "../ingest/flusher.js";
-import { PROPERTY_DENIED, PropertyDeniedError } from "./permission.js";
+import type { BatchAbandonedError } from "../ingest/batch.js";
+import { type FieldViolation, type Refusal, type RefusalReason, RefusedError } from "../ingest/refusal.js";
 
 /** `domain` of google.rpc.ErrorInfo: who gives the reasons their meaning. */
 const ERROR_DOMAIN = "stats.v1";
@@ -18,49 +16,72 @@ const DRAINING_RETRY_MS = 1_000;
 /** When to come back to a service that has too much to do: what others wait for has been done by then, or given up. */
 const BUSY_RETRY_MS = 1_000;
 
-/** The error that a caller gets for `error`; undefined when it is not one of the domain's. */
-export function toConnectError(error: unknown): ConnectError | undefined {
-  if (error instanceof InvalidEventError) {
-    return new ConnectError(error.message, Code.InvalidArgument, undefined, [badRequest(error.violations)]);
-  }
-  if (error instanceof PropertyDeniedError) {
-    return new ConnectError(error.message, Code.PermissionDenied, undefined, [badRequest(error.violations)]);
-  }
-  if (error instanceof QueueFullError) {
-    return new ConnectError(
-      `${error.message}; nothing was recorded, try again in ${error.retryAfterMs} ms`,
-      Code.ResourceExhausted,
-      undefined,
-      [
-        retryInfo(error.retryAfterMs),
-        errorInfo(error instanceof FairShareError ? "FAIR_SHARE" : "QUEUE_FULL"),
-      ],
-    );
-  }
-  if (error instanceof TooManyEventsError) {
-    // No RetryInfo: the same call will never do.
-    return new ConnectError(
-      `${error.message}; nothing was recorded, send fewer`,
-      Code.ResourceExhausted,
-      undefined,
-      [errorInfo("TOO_MANY_EVENTS")],
-    );
-  }
-  if (error instanceof IntakeClosedError) {
-    return new ConnectError(
-      `${error.message}; nothing was recorded, try again`,
-      Code.Unavailable,
-      undefined,
-      [retryInfo(DRAINING_RETRY_MS), errorInfo("SHUTTING_DOWN")],
-    );
-  }
-  if (error instanceof BatchAbandonedError) {
-    return new ConnectError(`${error.message}; push the same event_id again`, Code.Unavailable, undefined, [
-      retryInfo(DRAINING_RETRY_MS),
-      errorInfo("SHUTTING_DOWN"),
-    ]);
-  }
-  return undefined;
+/** What callers are told of a refusal, by its reason. */
+interface Answer {
+  readonly code: Code;
+  /** `reason` of google.rpc.ErrorInfo. Default: there is none, the fields at fault say it. */
+  readonly info?: string;
+  /** How the message goes on. */
+  readonly advice?: string;
+  /** When to come back, in milliseconds, for a refusal that does not say so itself. */
+  readonly retryAfterMs?: number;
+  /** Of one event of a batch. Default: no event is refused so alone. */
+  readonly rejection?: RejectionReason;
+}
+
+const ANSWERS: Readonly<Record<RefusalReason, Answer>> = {
+  invalid: { code: Code.InvalidArgument, rejection: RejectionReason.INVALID },
+  permission_denied: { code: Code.PermissionDenied, rejection: RejectionReason.PERMISSION_DENIED },
+  queue_full: {
+    code: Code.ResourceExhausted,
+    info: "QUEUE_FULL",
+    advice: "try again",
+    rejection: RejectionReason.QUEUE_FULL,
+  },
+  fair_share: {
+    code: Code.ResourceExhausted,
+    info: "FAIR_SHARE",
+    advice: "try again",
+    rejection: RejectionReason.FAIR_SHARE,
+  },
+  // No RetryInfo: the same call will never do.
+  too_many_events: { code: Code.ResourceExhausted, info: "TOO_MANY_EVENTS", advice: "send fewer" },
+  shutting_down: {
+    code: Code.Unavailable,
+    info: "SHUTTING_DOWN",
+    advice: "try again",
+    retryAfterMs: DRAINING_RETRY_MS,
+  },
+  all_or_nothing: { code: Code.InvalidArgument },
+};
+
+/** The error that a caller gets for `error`: its own answer to a refusal, and anything else as it is. */
+export function toConnectError(error: unknown): unknown {
+  return error instanceof RefusedError ? refused(error) : error;
+}
+
+function refused(refusal: RefusedError): ConnectError {
+  const { code, info, advice, retryAfterMs = refusal.retryAfterMs } = ANSWERS[refusal.reason];
+  const when = refusal.retryAfterMs === undefined ? "" : ` in ${refusal.retryAfterMs} ms`;
+  const details = [
+    refusal.violations && badRequest(refusal.violations),
+    retryAfterMs === undefined ? undefined : retryInfo(retryAfterMs),
+    info === undefined ? undefined : errorInfo(info),
+  ];
+  return new ConnectError(
+    advice === undefined ? refusal.message : `${refusal.message}; nothing was recorded, ${advice}${when}`,
+    code,
+    undefined,
+    details.filter((detail) => detail !== undefined),
+  );
+}
+
+/** The service stops before what was pushed is on stable storage. */
+export function abandoned({ message }: BatchAbandonedError): ConnectError {
+  return new ConnectError(`${message}; push the same event_id again`, Code.Unavailable, undefined, [
+    retryInfo(DRAINING_RETRY_MS),
+    errorInfo("SHUTTING_DOWN"),
+  ]);
 }
 
 /**
@@ -103,30 +124,21 @@ export function noRoomForBody(): ConnectError {
 
 type RejectionInit = MessageInitShape<typeof RejectionSchema>;
 
-/** What is said of an event of a batch that breaks the rules. */
-export function invalidRejection(index: number, violations: readonly FieldViolation[]): RejectionInit {
+/** What is said of an event of a batch that is refused. */
+export function rejectionOf(index: number, refusal: Refusal): RejectionInit {
+  const { rejection: reason = RejectionReason.UNSPECIFIED } = ANSWERS[refusal.reason];
+  const retry =
+    refusal.retryAfterMs === undefined ? {} : { retryDelay: durationFromMs(refusal.retryAfterMs) };
+  if (reason !== RejectionReason.INVALID) {
+    return { index, reason, message: refusal.message, ...retry };
+  }
+  const violations = refusal.violations ?? [];
   return {
     index,
-    reason: RejectionReason.INVALID,
+    reason,
     // The violations say what is wrong: 10,000 rejections must fit in the 4 MiB that gRPC clients take.
     message: `invalid ${violations.map(({ field }) => field).join(", ")}`,
     violations: violations.map(({ field, description }) => ({ field, description })),
-  };
-}
-
-/** What is said of an event of a batch whose property the caller may not push. */
-export function deniedRejection(index: number): RejectionInit {
-  return { index, reason: RejectionReason.PERMISSION_DENIED, message: PROPERTY_DENIED.description };
-}
-
-/** What is said of an event of a batch that there was no room for. */
-export function queueFullRejection(index: number, error: QueueFullError): RejectionInit {
-  const { QUEUE_FULL, FAIR_SHARE } = RejectionReason;
-  return {
-    index,
-    reason: error instanceof FairShareError ? FAIR_SHARE : QUEUE_FULL,
-    message: error.message,
-    retryDelay: durationFromMs(error.retryAfterMs),
   };
 }
 

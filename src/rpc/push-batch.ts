@@ -2,19 +2,20 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { AckMode, type PushBatchResponseSchema, type StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { type Caller, mayPush } from "../auth/token-store.js";
-import { type EventInput, type FieldViolation, InvalidEventError } from "../ingest/admission.js";
+import type { EventInput } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
-import { QueueFullError } from "../ingest/flusher.js";
+import { InvalidEventError, QueueFullError, type Refusal } from "../ingest/refusal.js";
+import { PROPERTY_DENIED } from "./authentication.js";
 import { toConnectError } from "./errors.js";
-import type { EventIntake } from "./push.js";
-import { ackModeFault, whenDurable } from "./push.js";
+import { ackModeFault, type EventIntake, whenDurable } from "./push.js";
 import { BatchRejections, Rejections } from "./rejections.js";
 import type { CallContext, UnaryHandler } from "./unary-method.js";
 
 /** Judges events without throwing. */
 export interface BatchAdmission {
   tryAdmit(input: EventInput, inet: Uint8Array): AdmittedEvent | undefined;
-  violations(input: EventInput): FieldViolation[];
+  /** Why not. */
+  refusal(input: EventInput): Refusal;
 }
 
 /** Takes events for the background. */
@@ -48,7 +49,7 @@ export function createPushBatchHandler(
         : response;
     } catch (error) {
       intake.rejections.countIn(rejections, { error, events: events.length });
-      throw toConnectError(error) ?? error;
+      throw toConnectError(error);
     }
   };
 }
@@ -100,7 +101,7 @@ class Intake {
       // Nothing leaves a full queue meanwhile; what comes behind is only judged.
       full ??= this.#push(event);
       if (full !== undefined) {
-        this.rejections.addFull(index, full);
+        this.rejections.add(index, full);
       }
     }
     if (this.#accepted === 0 && events.length > 0) {
@@ -157,12 +158,12 @@ class Intake {
   /** Undefined: the event cannot be accepted, and is rejected. */
   #admit(index: number, input: EventInput): AdmittedEvent | undefined {
     if (!mayPush(this.#caller, input.property)) {
-      this.rejections.addDenied(index);
+      this.rejections.add(index, PROPERTY_DENIED);
       return undefined;
     }
     const event = this.#admission.tryAdmit(input, this.#address);
     if (event === undefined) {
-      this.rejections.addInvalid(index, this.#admission.violations(input));
+      this.rejections.add(index, this.#admission.refusal(input));
     }
     return event;
   }

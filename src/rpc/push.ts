@@ -1,9 +1,11 @@
 /** The handler of StatsService.Push, and how it and PushBatch wait where the caller asked for durability. */
 import { AckMode, type StatsService } from "../../gen/stats/v1/stats_pb.js";
-import type { EventInput, FieldViolation } from "../ingest/admission.js";
+import { mayPush } from "../auth/token-store.js";
+import type { EventInput } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch, BatchWaiter } from "../ingest/batch.js";
-import { durableTimeout, toConnectError } from "./errors.js";
-import { requirePermission } from "./permission.js";
+import { type FieldViolation, PropertyDeniedError } from "../ingest/refusal.js";
+import { PROPERTY_DENIED } from "./authentication.js";
+import { abandoned, durableTimeout, toConnectError } from "./errors.js";
 import { Rejections } from "./rejections.js";
 import type { CallContext, UnaryHandler } from "./unary-method.js";
 
@@ -32,13 +34,15 @@ export function createPushHandler({
 }: PushHandlerDeps): UnaryHandler<typeof StatsService.method.push> {
   return (request, call) => {
     try {
-      requirePermission(call.caller, request.property);
+      if (!mayPush(call.caller, request.property)) {
+        throw new PropertyDeniedError(PROPERTY_DENIED.violations);
+      }
       const event = admission.admit(request, call.address, ackModeFault(request.ack));
       const batch = flusher.push(event, call.caller?.id);
       return request.ack === AckMode.DURABLE ? whenDurable(flusher, [batch], call, {}) : {};
     } catch (error) {
       rejections.addThrown(error, 1);
-      throw toConnectError(error) ?? error;
+      throw toConnectError(error);
     }
   };
 }
@@ -86,7 +90,7 @@ export function whenDurable<T>(
     const waiter: BatchWaiter = (error) => {
       pending -= 1;
       if (error !== undefined) {
-        fail(toConnectError(error) ?? error);
+        fail(abandoned(error));
       } else if (pending === 0) {
         clearTimeout(timer);
         resolve(answer);

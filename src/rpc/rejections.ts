@@ -1,70 +1,37 @@
 /** The events that were refused: counted by reason, and listed for the caller of a PushBatch. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { RejectionSchema } from "../../gen/stats/v1/stats_pb.js";
-import { type FieldViolation, InvalidEventError } from "../ingest/admission.js";
-import { FairShareError, IntakeClosedError, QueueFullError, TooManyEventsError } from "../ingest/flusher.js";
-import { deniedRejection, invalidRejection, queueFullRejection } from "./errors.js";
-import { PROPERTY_DENIED, PropertyDeniedError } from "./permission.js";
-
-/**
- * Why an event was refused:
- * - `invalid`: it, or the request around it, broke a rule
- * - `permission_denied`: the caller's token does not allow its property
- * - `queue_full`: there was no room
- * - `fair_share`: there was no room left for this caller
- * - `shutting_down`: the service takes nothing more in
- * - `all_or_nothing`: nothing was wrong with it, but with others of a batch that was to be taken whole or not at all
- */
-export type RejectionReason =
-  | "invalid"
-  | "permission_denied"
-  | "queue_full"
-  | "fair_share"
-  | "shutting_down"
-  | "all_or_nothing";
-
-/** The reason that an error of the domain stands for; undefined for other errors. */
-export function rejectionReasonOf(error: unknown): RejectionReason | undefined {
-  if (error instanceof InvalidEventError || error instanceof TooManyEventsError) {
-    return "invalid";
-  }
-  if (error instanceof PropertyDeniedError) {
-    return "permission_denied";
-  }
-  if (error instanceof FairShareError) {
-    return "fair_share";
-  }
-  if (error instanceof QueueFullError) {
-    return "queue_full";
-  }
-  return error instanceof IntakeClosedError ? "shutting_down" : undefined;
-}
+import {
+  type FieldViolation,
+  InvalidEventError,
+  PropertyDeniedError,
+  REFUSAL_REASONS,
+  type Refusal,
+  type RefusalReason,
+  RefusedError,
+} from "../ingest/refusal.js";
+import { rejectionOf } from "./errors.js";
 
 /** Events that were refused since the process started. With those accepted they are all that came to a handler. */
 export class Rejections {
-  readonly #events: Record<RejectionReason, number> = {
-    invalid: 0,
-    permission_denied: 0,
-    queue_full: 0,
-    fair_share: 0,
-    shutting_down: 0,
-    all_or_nothing: 0,
-  };
+  readonly #events = Object.fromEntries(REFUSAL_REASONS.map((reason) => [reason, 0])) as Record<
+    RefusalReason,
+    number
+  >;
 
-  add(reason: RejectionReason, events: number): void {
+  add(reason: RefusalReason, events: number): void {
     this.#events[reason] += events;
   }
 
-  /** Books events that were refused by throwing; without effect when `error` is none of the domain's. */
+  /** Books events that were refused by throwing; without effect when `error` is no refusal. */
   addThrown(error: unknown, events: number): void {
-    const reason = rejectionReasonOf(error);
-    if (reason !== undefined) {
-      this.add(reason, events);
+    if (error instanceof RefusedError) {
+      this.add(error.reason, events);
     }
   }
 
   /** By reason; all reasons are there. */
-  read(): Readonly<Record<RejectionReason, number>> {
+  read(): Readonly<Record<RefusalReason, number>> {
     return { ...this.#events };
   }
 }
@@ -72,39 +39,31 @@ export class Rejections {
 /** An error names no more fields than this: it travels in headers, which clients bound to a few KiB. */
 const VIOLATIONS_MAX = 10;
 
-/** Collects rejections in the order of the events. */
+/** The refused events of one PushBatch, in the order of its events. */
 export class BatchRejections {
   /** One for each event that was not taken. */
   readonly list: MessageInitShape<typeof RejectionSchema>[] = [];
-  readonly #counts = new Map<RejectionReason, number>();
+  readonly #counts = new Map<RefusalReason, number>();
   /** The first ones, for an error. */
   readonly #violations: FieldViolation[] = [];
   #violationCount = 0;
   /** What these were made into. */
-  #error: InvalidEventError | PropertyDeniedError | undefined;
+  #error: RefusedError | undefined;
 
-  /** The event breaks rules. */
-  addInvalid(index: number, violations: readonly FieldViolation[]): void {
-    this.list.push(invalidRejection(index, violations));
-    this.#count("invalid");
-    this.#note(index, violations);
-  }
-
-  /** The caller may not push the event's property. */
-  addDenied(index: number): void {
-    this.list.push(deniedRejection(index));
-    this.#count("permission_denied");
-    this.#note(index, [PROPERTY_DENIED]);
-  }
-
-  /** There is no room for the event. */
-  addFull(index: number, full: QueueFullError): void {
-    this.list.push(queueFullRejection(index, full));
-    this.#count(rejectionReasonOf(full) ?? "queue_full");
+  /** The event at `index` is not taken. */
+  add(index: number, refusal: Refusal): void {
+    this.list.push(rejectionOf(index, refusal));
+    this.#counts.set(refusal.reason, (this.#counts.get(refusal.reason) ?? 0) + 1);
+    for (const { field, description } of refusal.violations ?? []) {
+      this.#violationCount += 1;
+      if (this.#violations.length < VIOLATIONS_MAX) {
+        this.#violations.push({ field: `events[${index}].${field}`, description });
+      }
+    }
   }
 
   /** For when no event is taken because of what is wrong with these. */
-  toError(): InvalidEventError | PropertyDeniedError {
+  toError(): RefusedError {
     const more = this.#violationCount - this.#violations.length;
     const Refusal = this.#counts.has("permission_denied") ? PropertyDeniedError : InvalidEventError;
     this.#error = new Refusal([
@@ -125,19 +84,6 @@ export class BatchRejections {
         rejections.add("all_or_nothing", rest);
       } else {
         rejections.addThrown(failure.error, rest);
-      }
-    }
-  }
-
-  #count(reason: RejectionReason): void {
-    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
-  }
-
-  #note(index: number, violations: readonly FieldViolation[]): void {
-    this.#violationCount += violations.length;
-    for (const { field, description } of violations) {
-      if (this.#violations.length < VIOLATIONS_MAX) {
-        this.#violations.push({ field: `events[${index}].${field}`, description });
       }
     }
   }

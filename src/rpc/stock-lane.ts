@@ -31,20 +31,21 @@ import { BodyLimits, CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./limits.js";
 import { forgetEndlessTimeout, PROTOCOL_OPTIONS } from "./protocol-options.js";
 import { UploadReader } from "./request-body.js";
 
-/**
- * Why a request was answered without a method:
- * - `unknown_method`: there is none of that name
- * - `malformed`: its body is not a message of the method, or too large, or its headers ask for what is not known
- * - `too_many_calls`: as many calls are open on the stock lane as may, or the caller has its share of them
- * - `too_many_large_requests`: there was no room for its body
- * - `unauthenticated`: its header already showed that it has no valid token
- */
-export type UnhandledReason =
-  | "unknown_method"
-  | "malformed"
-  | "too_many_calls"
-  | "too_many_large_requests"
-  | "unauthenticated";
+/** Why a request was answered without a method: the label `reason` of the metrics. */
+export const UNHANDLED_REASONS = [
+  /** There is none of that name. */
+  "unknown_method",
+  /** Its body is not a message of the method, or too large, or its headers ask for what is not known. */
+  "malformed",
+  /** As many calls are open on the stock lane as may, or the caller has its share of them. */
+  "too_many_calls",
+  /** There was no room for its body. */
+  "too_many_large_requests",
+  /** Its header already showed that it has no valid token. */
+  "unauthenticated",
+] as const;
+
+export type UnhandledReason = (typeof UNHANDLED_REASONS)[number];
 
 export interface RpcDispatcherDeps {
   readonly routes: (router: ConnectRouter) => void;

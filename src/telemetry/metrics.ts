@@ -5,7 +5,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { FlushObserver } from "../ingest/flush-observer.js";
 import type { Ledger } from "../ingest/ledger.js";
-import type { UnhandledReason } from "../rpc/stock-lane.js";
+import { UNHANDLED_REASONS, type UnhandledReason } from "../rpc/stock-lane.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
 import type { Clock } from "../util/clock.js";
 import { FAULT_CLASSES } from "../util/fault-class.js";
@@ -50,13 +50,10 @@ export class Metrics {
   readonly replays: FlushObserver;
   readonly #clock: Clock;
   readonly #calls = new CallDurations(METRICS.rpcDuration);
-  readonly #unhandled: Record<UnhandledReason, number> = {
-    unknown_method: 0,
-    malformed: 0,
-    too_many_calls: 0,
-    too_many_large_requests: 0,
-    unauthenticated: 0,
-  };
+  readonly #unhandled = Object.fromEntries(UNHANDLED_REASONS.map((reason) => [reason, 0])) as Record<
+    UnhandledReason,
+    number
+  >;
   readonly #retries: Counter;
   readonly #flushDuration: Histogram;
   readonly #batchRows: Histogram;

@@ -1,11 +1,12 @@
 /** Two RPC ports alike but for the fast lane, over a queue that does as the events say; no test's load reaches a database. */
+
 import { Code, ConnectError } from "@connectrpc/connect";
 import { HealthCheckResponse_ServingStatus, Health as HealthService } from "../../gen/health/v1/health_pb.js";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { EventIds } from "../../src/event/event-id.js";
 import { Admission } from "../../src/ingest/admission.js";
 import { type AdmittedEvent, Batch, BatchAbandonedError, type BatchWaiter } from "../../src/ingest/batch.js";
-import { IntakeClosedError, QueueFullError } from "../../src/ingest/flusher.js";
+import { IntakeClosedError, QueueFullError } from "../../src/ingest/refusal.js";
 import type { RefusesByHeader } from "../../src/rpc/authentication.js";
 import { createFastLane } from "../../src/rpc/fast-lane/fast-lane.js";
 import { decodePushJson } from "../../src/rpc/fast-lane/push-json-decoder.js";

@@ -3,7 +3,7 @@ import { buffer } from "node:stream/consumers";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { AckMode, StatsService } from "../../../gen/stats/v1/stats_pb.js";
 import { Batch, type BatchWaiter } from "../../../src/ingest/batch.js";
-import { IntakeClosedError } from "../../../src/ingest/flusher.js";
+import { IntakeClosedError } from "../../../src/ingest/refusal.js";
 import type { EventIntake } from "../../../src/rpc/push.js";
 import { type CallContext, type UnaryMethod, unaryMethod } from "../../../src/rpc/unary-method.js";
 import type { RpcServerLimits } from "../../../src/server/limits.js";

@@ -3,13 +3,8 @@ import { EventIds } from "../../../src/event/event-id.js";
 import { decodeInet, encodeInet } from "../../../src/event/inet.js";
 import { uuidv7TimeMs } from "../../../src/event/tuple-codec.js";
 import { formatUuid } from "../../../src/event/uuid.js";
-import {
-  Admission,
-  type EventInput,
-  type FieldViolation,
-  InvalidEventError,
-  type RemoteIpPolicy,
-} from "../../../src/ingest/admission.js";
+import { Admission, type EventInput, type RemoteIpPolicy } from "../../../src/ingest/admission.js";
+import { type FieldViolation, InvalidEventError } from "../../../src/ingest/refusal.js";
 import { anyPositiveUint32, anyProperty, anyUuidv7 } from "../../support/arbitraries.js";
 import { uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { BatchAbandonedError } from "../../../src/ingest/batch.js";
-import { IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
+import { IntakeClosedError, QueueFullError } from "../../../src/ingest/refusal.js";
 import { type FakeSink, FakeSpool, sinkError } from "../../support/fake-sink.js";
 import { durable, FlusherRig, type Watched, watch } from "../../support/flusher-rig.js";
 

@@ -1,4 +1,4 @@
-import { FairShareError, QueueFullError, TooManyEventsError } from "../../../src/ingest/flusher.js";
+import { FairShareError, QueueFullError, TooManyEventsError } from "../../../src/ingest/refusal.js";
 import { eventOf, row, uuidv7At } from "../../support/encoded.js";
 import { FakeSink } from "../../support/fake-sink.js";
 import { FlusherRig } from "../../support/flusher-rig.js";

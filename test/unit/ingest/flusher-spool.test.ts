@@ -1,5 +1,5 @@
 import { BatchAbandonedError } from "../../../src/ingest/batch.js";
-import { QueueFullError } from "../../../src/ingest/flusher.js";
+import { QueueFullError } from "../../../src/ingest/refusal.js";
 import { FakeSink, FakeSpool } from "../../support/fake-sink.js";
 import { FlusherRig, watch } from "../../support/flusher-rig.js";
 

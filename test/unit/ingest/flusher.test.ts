@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { IntakeClosedError, QueueFullError } from "../../../src/ingest/flusher.js";
+import { IntakeClosedError, QueueFullError } from "../../../src/ingest/refusal.js";
 import { SinkError } from "../../../src/sink/sink.js";
 import { FakeSink, sinkError } from "../../support/fake-sink.js";
 import { FlusherRig } from "../../support/flusher-rig.js";

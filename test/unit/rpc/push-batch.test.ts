@@ -23,7 +23,7 @@ import {
   IntakeClosedError,
   QueueFullError,
   TooManyEventsError,
-} from "../../../src/ingest/flusher.js";
+} from "../../../src/ingest/refusal.js";
 import { type BatchIntake, createPushBatchHandler } from "../../../src/rpc/push-batch.js";
 import { Rejections } from "../../../src/rpc/rejections.js";
 import { uuidBytes, uuidv7At } from "../../support/encoded.js";
@@ -295,7 +295,7 @@ describe("PushBatch with all_or_nothing", () => {
     );
     expect(error.findDetails(RetryInfoSchema)).toEqual([]);
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "TOO_MANY_EVENTS" }]);
-    expect(rig.rejections.read()).toMatchObject({ invalid: 3, queue_full: 0 });
+    expect(rig.rejections.read()).toMatchObject({ too_many_events: 3, invalid: 0, queue_full: 0 });
   });
 });
 
@@ -402,6 +402,7 @@ describe("PushBatch in ACK_MODE_DURABLE", () => {
 
 describe("the count of events that were refused", () => {
   const NONE = {
+    too_many_events: 0,
     invalid: 0,
     permission_denied: 0,
     queue_full: 0,
