@@ -1,8 +1,8 @@
 import { jest } from "@jest/globals";
 import { createBufferingClient } from "../../client/src/buffering-client.js";
 import { ChaosRig } from "./support/chaos-rig.js";
-import { FaultProxy } from "./support/fault-proxy.js";
-import { until } from "./support/wait.js";
+import { FaultProxy } from "../support/fault-proxy.js";
+import { until } from "../support/wait.js";
 
 const EVENTS = 10_000;
 const KILLS = 5;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { encodeSpoolHeader } from "../../src/buffer/spool/spool-file.js";
 import { spoolFileName, temporaryName } from "../../src/buffer/spool/spool-recovery.js";
-import { FaultProxy } from "../chaos/support/fault-proxy.js";
+import { FaultProxy } from "../support/fault-proxy.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { encodeBatch, rowsAt } from "../support/encoded.js";
 import { freePort } from "../support/free-port.js";

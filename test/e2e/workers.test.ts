@@ -9,7 +9,7 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import { AckMode, StatsService } from "../../gen/stats/v1/stats_pb.js";
 import type { ServiceStatus } from "../../src/telemetry/service-status.js";
 import { DirectoryLock } from "../../src/util/directory-lock.js";
-import { FaultProxy } from "../chaos/support/fault-proxy.js";
+import { FaultProxy } from "../support/fault-proxy.js";
 import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { newEventId, push, pushMany } from "../support/pushes.js";

@@ -2,7 +2,7 @@
 import { ChaosRig } from "../support/chaos-rig.js";
 import { chaosSeed, type RandomInt, seededRandom } from "../support/random.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
-import { delay } from "../support/wait.js";
+import { delay } from "../../support/wait.js";
 
 type Fault = (rig: ChaosRig, random: RandomInt) => Promise<void>;
 

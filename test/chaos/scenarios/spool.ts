@@ -2,7 +2,7 @@
 import { ChaosRig } from "../support/chaos-rig.js";
 import { chaosSeed, seededRandom } from "../support/random.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
-import { delay, until } from "../support/wait.js";
+import { delay, until } from "../../support/wait.js";
 
 const SPOOLED = "batch spooled to disk";
 const REPLAYED = "spool: batch replayed";

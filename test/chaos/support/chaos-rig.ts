@@ -10,7 +10,7 @@ import { pino } from "pino";
 import { EmbeddedPostgres } from "../../../src/postgres/embedded.js";
 import { freePort } from "../../support/free-port.js";
 import { type LogLine, type ServiceEnvironment, ServiceProcess } from "../../support/service-process.js";
-import { FaultProxy } from "./fault-proxy.js";
+import { FaultProxy } from "../../support/fault-proxy.js";
 import { type ProducerOptions, Producers } from "./producers.js";
 
 /** One line of the table: what a fault did to the books. */
