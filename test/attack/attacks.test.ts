@@ -1,6 +1,7 @@
 import { jest } from "@jest/globals";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 import { connectionAttacks, MAX_CONNECTIONS } from "./scenarios/connections.js";
 import { http1Attacks } from "./scenarios/http1.js";
 import { http2Attacks } from "./scenarios/http2.js";
@@ -24,7 +25,7 @@ let service: ServiceProcess;
 let bystanders: Bystanders;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
   service = await ServiceProcess.start({
     DATABASE_URL: database.url,
     MAX_CONNECTIONS: String(MAX_CONNECTIONS),

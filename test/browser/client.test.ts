@@ -1,8 +1,9 @@
 import { Code } from "@connectrpc/connect";
 import type { BufferingCounters } from "../../client/src/buffering-client.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { CHROMIUM, describeWith } from "../support/needs.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
 import { Chromium } from "./support/chromium.js";
 import type { Page } from "./support/page.js";
@@ -19,7 +20,7 @@ describeWith(CHROMIUM, "the client in a browser", (path) => {
   beforeAll(async () => {
     chromium = await Chromium.launch(path);
     pages = await PageServer.start();
-    database = await createTestDatabase();
+    database = await createServiceDatabase();
     service = await ServiceProcess.start({ DATABASE_URL: database.url, CORS_ORIGINS: pages.origin });
   });
   beforeEach(async () => {

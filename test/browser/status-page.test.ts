@@ -1,12 +1,12 @@
 import { AdminServer, jsonAnswer } from "../../src/server/admin-server.js";
 import { Health } from "../../src/server/health.js";
 import { statusPageRoutes } from "../../src/telemetry/status-page.js";
-import { createTestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { CHROMIUM, describeWith } from "../support/needs.js";
 import { push } from "../support/pushes.js";
 import { silent } from "../support/rpc-port.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 import { aStatus } from "../support/status.js";
 import { Chromium } from "./support/chromium.js";
 
@@ -36,7 +36,7 @@ describeWith(CHROMIUM, "the status page in a browser", (path) => {
 
   describe.each([["1"], ["2"]])("the page of a service with WORKERS=%s", (WORKERS) => {
     test("shows that the service is ready, and counts events as they come", async () => {
-      await using database = await createTestDatabase();
+      await using database = await createServiceDatabase();
       await using service = await ServiceProcess.start({ DATABASE_URL: database.url, WORKERS });
       const page = await chromium.open(service.adminUrl);
       await page.shows("#verdict", "Alive and ready");
@@ -51,7 +51,7 @@ describeWith(CHROMIUM, "the status page in a browser", (path) => {
   });
 
   test("the page says when the service stops, and goes on when it is back", async () => {
-    await using database = await createTestDatabase();
+    await using database = await createServiceDatabase();
     const settings = { DATABASE_URL: database.url, ADMIN_PORT: String(await freePort()) };
     await using service = await ServiceProcess.start(settings);
     const page = await chromium.open(service.adminUrl);

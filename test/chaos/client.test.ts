@@ -1,8 +1,8 @@
 import { jest } from "@jest/globals";
 import { createBufferingClient } from "../../client/src/buffering-client.js";
-import { ChaosRig } from "./support/chaos-rig.js";
 import { FaultProxy } from "../support/fault-proxy.js";
 import { until } from "../support/wait.js";
+import { ChaosRig } from "./support/chaos-rig.js";
 
 const EVENTS = 10_000;
 const KILLS = 5;
@@ -13,8 +13,8 @@ jest.setTimeout(120_000);
 
 test("events of a durable client survive five kills of the service and a network that cuts, each once", async () => {
   await using rig = await ChaosRig.start();
-  await using network = await FaultProxy.start({ host: "127.0.0.1", port: Number(new URL(rig.url).port) });
-  await using stats = createBufferingClient(`http://127.0.0.1:${network.port}`, {
+  await using network = await FaultProxy.inFrontOf(rig.url);
+  await using stats = createBufferingClient(network.url, {
     ack: "durable",
     batchEvents: 100,
     maxEvents: 1_000,

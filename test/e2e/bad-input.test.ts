@@ -1,14 +1,15 @@
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { newEventId, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 let database: TestDatabase;
 let service: ServiceProcess;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
   service = await ServiceProcess.start({ DATABASE_URL: database.url, PROPERTIES: "news,shop" });
 });
 

@@ -1,7 +1,8 @@
 import { createBufferingClient } from "../../client/src/buffering-client.js";
 import type { Rejection } from "../../client/src/options.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
 
 const COUNT = 5_000;
@@ -14,7 +15,7 @@ async function storedItems(database: TestDatabase): Promise<number[]> {
 }
 
 test("events of a buffering client become rows, those that the service rejects aside", async () => {
-  await using database = await createTestDatabase();
+  await using database = await createServiceDatabase();
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url, PROPERTIES: "news" });
   const rejections: Rejection[] = [];
   const stats = createBufferingClient(service.url, {
@@ -47,7 +48,7 @@ test.each([
   ["events", { BATCH_MAX_EVENTS: "300" }],
   ["bytes", { REQUEST_MAX_BYTES: "32768" }],
 ])("batches of more %s than the service takes arrive in parts", async (_, bound) => {
-  await using database = await createTestDatabase();
+  await using database = await createServiceDatabase();
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url, ...bound });
   await using stats = createBufferingClient(service.url, { ack: "durable" });
   for (let item = 1; item <= 2_000; item++) {
@@ -61,7 +62,7 @@ test.each([
 test("events that the token does not allow are dropped, whatever they are sent with", async () => {
   const token = newToken({ properties: ["news"] });
   await using tokens = await TestTokenFile.create(token);
-  await using database = await createTestDatabase();
+  await using database = await createServiceDatabase();
   await using service = await ServiceProcess.start({
     DATABASE_URL: database.url,
     AUTH_TOKENS_FILE: tokens.path,

@@ -1,9 +1,10 @@
 import { type OutgoingHttpHeaders, request as requestHttp1 } from "node:http";
 import { connect } from "node:http2";
 import { buffer } from "node:stream/consumers";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { EVENT, frame, pushesOf } from "../support/rpc-requests.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 const ORIGIN = "https://shop.example.com";
 const PUSH = "/stats.v1.StatsService/Push";
@@ -13,7 +14,7 @@ let service: ServiceProcess;
 let openToAll: ServiceProcess;
 let closed: ServiceProcess;
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
   const start = (settings: Record<string, string>) =>
     ServiceProcess.start({ DATABASE_URL: database.url, ...settings });
   service = await start({ CORS_ORIGINS: `https://example.org, ${ORIGIN}` });

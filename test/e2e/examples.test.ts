@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 const VIEWS = 300;
@@ -16,7 +17,7 @@ let database: TestDatabase;
 let service: ServiceProcess;
 
 beforeEach(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
   service = await ServiceProcess.start({ DATABASE_URL: database.url });
 });
 afterEach(async () => {

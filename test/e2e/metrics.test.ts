@@ -1,64 +1,53 @@
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Client } from "pg";
-import { pino } from "pino";
-import { EmbeddedPostgres } from "../../src/postgres/embedded.js";
-import { freePort } from "../support/free-port.js";
+import type { TestDatabase } from "../support/database.js";
+import { FaultProxy } from "../support/fault-proxy.js";
 import { newEventId, push, pushMany } from "../support/pushes.js";
 import { Scrape } from "../support/scrape.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
+import { until } from "../support/wait.js";
 
-let directory: string;
-let port: number;
-let postgres: EmbeddedPostgres;
-
-function startPostgres(): Promise<void> {
-  const dataDir = join(directory, "postgres");
-  postgres = new EmbeddedPostgres({ dataDir, port, logger: pino({ level: "silent" }) });
-  return postgres.start();
-}
-
-async function query(sql: string): Promise<void> {
-  const client = new Client({ connectionString: postgres.url });
-  await client.connect();
-  try {
-    await client.query(sql);
-  } finally {
-    await client.end();
-  }
-}
+let spoolDir: string;
+let database: TestDatabase;
+let postgres: FaultProxy;
 
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "stats-metrics-"));
-  await chmod(directory, 0o755);
-  port = await freePort();
-  await startPostgres();
+  spoolDir = await mkdtemp(join(tmpdir(), "stats-metrics-"));
+  database = await createServiceDatabase();
+  postgres = await FaultProxy.inFrontOf(database.url);
 });
 
 afterEach(async () => {
   await postgres.close();
-  await rm(directory, { recursive: true, force: true });
+  await database.close();
+  await rm(spoolDir, { recursive: true, force: true });
 });
 
 function settings(): Record<string, string> {
   return {
     DATABASE_URL: postgres.url,
-    SPOOL_DIR: join(directory, "spool"),
+    SPOOL_DIR: spoolDir,
     FLUSH_INTERVAL_MS: "20",
     FLUSH_MAX_ROWS: "100",
   };
 }
 
-/** Scrapes again and again until `isDone` likes what it sees; the books of each scrape must balance. */
+/** Scrapes until `isDone` likes what it sees; the books of each scrape must balance. */
 async function scrapeUntil(adminUrl: string, isDone: (scrape: Scrape) => boolean): Promise<Scrape> {
-  for (;;) {
-    const scrape = await Scrape.of(adminUrl);
-    expect(scrape.missing).toBe(0);
-    if (isDone(scrape)) {
-      return scrape;
-    }
-  }
+  let scrape = await balancedScrape(adminUrl);
+  await until(async () => {
+    scrape = await balancedScrape(adminUrl);
+    return isDone(scrape);
+  }, "the scrape that is waited for");
+  return scrape;
+}
+
+async function balancedScrape(adminUrl: string): Promise<Scrape> {
+  const scrape = await Scrape.of(adminUrl);
+  expect(scrape.missing).toBe(0);
+  return scrape;
 }
 
 /** Scrapes until the pushes are answered, and once more. */
@@ -78,7 +67,7 @@ test("the books balance in each scrape: during load, during an outage with spool
   const [load] = await scrapeDuring(adminUrl, pushMany(url, { count: 2_000, connections: 8 }));
   expect(load.acknowledged.size).toBe(2_000);
 
-  await postgres.close();
+  postgres.set("refuse");
   const durably = { count: 300, connections: 8, ack: "ACK_MODE_DURABLE" };
   const [outage, spooled] = await scrapeDuring(adminUrl, pushMany(url, durably));
   expect(outage.acknowledged.size).toBe(300);
@@ -88,7 +77,7 @@ test("the books balance in each scrape: during load, during an outage with spool
     0,
   );
 
-  await startPostgres();
+  postgres.set("pass");
   const after = await scrapeUntil(
     adminUrl,
     (scrape) => scrape.sum("stats_spool_rows") + scrape.sum("stats_queue_rows") === 0,
@@ -104,13 +93,13 @@ test("the books balance in each scrape: during load, during an outage with spool
 test("a dead letter is counted by its SQLSTATE, a duplicate and what was refused by what they are", async () => {
   await using service = await ServiceProcess.start(settings());
   const { url, adminUrl } = service;
-  await query("ALTER TABLE incoming ADD CONSTRAINT no_thirteen CHECK (property_section <> 13)");
+  await database.pool.query("ALTER TABLE incoming ADD CONSTRAINT no_thirteen CHECK (property_section <> 13)");
   const event = { property: "news", section: 1, item: 1, event_id: newEventId(), ack: "ACK_MODE_DURABLE" };
   expect((await push(url, event)).status).toBe(200);
   expect((await push(url, event)).status).toBe(200);
   expect((await push(url, { ...event, section: 13, event_id: newEventId() })).status).toBe(200);
   expect((await push(url, { ...event, section: 0 })).status).toBe(400);
-  const scrape = await scrapeUntil(adminUrl, () => true);
+  const scrape = await balancedScrape(adminUrl);
   expect(Object.fromEntries(scrape.samples)).toMatchObject({
     'stats_events_dead_total{sqlstate="23514"}': 1,
     'stats_events_dead_total{sqlstate="none"}': 0,

@@ -11,10 +11,11 @@ import { credentials, loadPackageDefinition, type ServiceError, status } from "@
 import { loadSync } from "@grpc/proto-loader";
 import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { newEventId } from "../support/pushes.js";
 import { makeGate } from "../support/rpc-port.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 const run = promisify(execFile);
@@ -23,7 +24,7 @@ let database: TestDatabase;
 let service: ServiceProcess;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
   service = await ServiceProcess.start({ DATABASE_URL: database.url, FLUSH_INTERVAL_MS: "50" });
 });
 

@@ -2,10 +2,10 @@ import { type Client, Code, ConnectError, createClient, type Transport } from "@
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { AckMode, RejectionReason, StatsService } from "../../gen/stats/v1/stats_pb.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { newEventId } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
-import { openTransaction } from "../support/stats-database.js";
+import { createServiceDatabase, openTransaction } from "../support/stats-database.js";
 
 const BATCH_MAX_EVENTS = 10_000;
 
@@ -63,7 +63,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
   let client: StatsClient;
 
   beforeAll(async () => {
-    database = await createTestDatabase();
+    database = await createServiceDatabase();
     service = await ServiceProcess.start({ DATABASE_URL: database.url });
     client = createClient(StatsService, makeTransport(service.url));
   });
@@ -151,7 +151,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
 
 describe.each(transports)("PushBatch over %s into a small queue", (_name, makeTransport) => {
   test("what there is no room for is refused as retryable, by index; pushed again, each is a row", async () => {
-    await using database = await createTestDatabase();
+    await using database = await createServiceDatabase();
     await using service = await ServiceProcess.start({
       DATABASE_URL: database.url,
       FLUSH_MAX_ROWS: "500",

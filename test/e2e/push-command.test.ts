@@ -5,10 +5,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { newEventId } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 const MAIN = join(import.meta.dirname, "../../dist/src/main.js");
 
@@ -16,7 +17,7 @@ let database: TestDatabase;
 let service: ServiceProcess;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
   service = await ServiceProcess.start({ DATABASE_URL: database.url, FLUSH_INTERVAL_MS: "10" });
 });
 afterAll(async () => {

@@ -1,14 +1,15 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { newEventId, type PushRecord, push, pushMany } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { SilentProxy } from "../support/silent-proxy.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 let database: TestDatabase;
 
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
 });
 
 afterAll(async () => {

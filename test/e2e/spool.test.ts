@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { encodeSpoolHeader } from "../../src/buffer/spool/spool-file.js";
 import { spoolFileName, temporaryName } from "../../src/buffer/spool/spool-recovery.js";
-import { FaultProxy } from "../support/fault-proxy.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { encodeBatch, rowsAt } from "../support/encoded.js";
+import { FaultProxy } from "../support/fault-proxy.js";
 import { freePort } from "../support/free-port.js";
 import { push, pushMany } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 const REPLAYED = "spool: all of it is replayed";
 const FLUSH_FAILED = "flush failed; the batch is kept and tried again";
@@ -21,7 +22,7 @@ let database: TestDatabase;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "stats-spool-"));
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
 });
 
 afterEach(async () => {
@@ -131,10 +132,8 @@ test("a disk that hangs under the spool keeps no event from PostgreSQL, and does
   const lastFile = join(directory, spoolFileName(last));
   await writeFile(lastFile, Buffer.concat([encodeSpoolHeader(batch), ...batch.chunks]));
   await promisify(execFile)("mkfifo", [temporaryName(join(directory, spoolFileName(last + 1)))]);
-  const { hostname, port } = new URL(database.url);
-  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
-  const url = Object.assign(new URL(database.url), { port: String(proxy.port) });
-  const settings = { ...withPostgres(), DATABASE_URL: url.href, SHUTDOWN_TIMEOUT_MS: "1000" };
+  await using proxy = await FaultProxy.inFrontOf(database.url);
+  const settings = { ...withPostgres(), DATABASE_URL: proxy.url, SHUTDOWN_TIMEOUT_MS: "1000" };
   await using service = await ServiceProcess.start(settings);
   await service.logged(REPLAYED);
 

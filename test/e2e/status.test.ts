@@ -3,6 +3,7 @@ import { createTestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { type Answer, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 async function status(args: string[], environment: Record<string, string> = {}) {
   await using command = ServiceProcess.spawn(["status", ...args], environment);
@@ -11,7 +12,7 @@ async function status(args: string[], environment: Record<string, string> = {}) 
 }
 
 test("status tells an operator, and a script, how a running service is", async () => {
-  await using database = await createTestDatabase();
+  await using database = await createServiceDatabase();
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url });
   await push(service.url, { property: "news", section: 3, item: 42, ack: "ACK_MODE_DURABLE" });
 
@@ -33,7 +34,7 @@ test("status tells an operator, and a script, how a running service is", async (
 });
 
 test("status exits with 1 when the service is not ready, and says why", async () => {
-  await using database = await createTestDatabase();
+  await using database = await createServiceDatabase();
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url, LAME_DUCK_MS: "60000" });
   service.signal("SIGTERM");
   await service.logged("stopping; a second signal exits at once and loses what is queued in memory");
@@ -88,6 +89,7 @@ test("status asks for an address that it can use", async () => {
 });
 
 test.each([["1"], ["2"]])("the admin port shows people the same, with WORKERS=%s", async (WORKERS) => {
+  // Empty, so that the start makes the tables, with several workers, too.
   await using database = await createTestDatabase();
   await using service = await ServiceProcess.start({ DATABASE_URL: database.url, WORKERS });
   const page = await fetch(`${service.adminUrl}/`);

@@ -10,9 +10,10 @@ import { credentials, loadPackageDefinition, type ServiceClientConstructor } fro
 import { loadSync } from "@grpc/proto-loader";
 import { AckMode, StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { type Certificate, CertificateFiles, makeCertificate } from "../support/certificates.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 const EVENT = { property: "news", section: 1, item: 1 };
 
@@ -20,7 +21,7 @@ let database: TestDatabase;
 let certificate: Certificate;
 let files: CertificateFiles;
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
   certificate = await makeCertificate("stats");
 });
 beforeEach(async () => {

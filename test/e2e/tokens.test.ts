@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Health } from "../../gen/health/v1/health_pb.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
+import type { TestDatabase } from "../support/database.js";
 import { push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
 
 const EVENT = { property: "news", section: 1, item: 1 };
@@ -14,7 +15,7 @@ const HAS_EXPIRED = { expires: "2020-01-01T00:00:00Z" };
 
 let database: TestDatabase;
 beforeAll(async () => {
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
 });
 afterAll(() => database[Symbol.asyncDispose]());
 
@@ -196,7 +197,7 @@ describe("a service without tokens", () => {
 
 describe("callers that share a queue", () => {
   it("find room in an outage although one of them floods it", async () => {
-    await using own = await createTestDatabase();
+    await using own = await createServiceDatabase();
     const [noisy, quiet] = [newToken({ name: "noisy" }), newToken({ name: "quiet" })];
     await using file = await TestTokenFile.create(noisy, quiet);
     await using service = await ServiceProcess.start({

@@ -9,12 +9,13 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import { AckMode, StatsService } from "../../gen/stats/v1/stats_pb.js";
 import type { ServiceStatus } from "../../src/telemetry/service-status.js";
 import { DirectoryLock } from "../../src/util/directory-lock.js";
+import type { TestDatabase } from "../support/database.js";
 import { FaultProxy } from "../support/fault-proxy.js";
-import { createTestDatabase, type TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { newEventId, push, pushMany } from "../support/pushes.js";
 import { Scrape } from "../support/scrape.js";
 import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
 import { linesOf, replaceWorker, signalWorker } from "../support/workers.js";
 
@@ -23,7 +24,7 @@ let database: TestDatabase;
 
 beforeEach(async () => {
   spoolDir = await mkdtemp(join(tmpdir(), "stats-workers-"));
-  database = await createTestDatabase();
+  database = await createServiceDatabase();
 });
 
 afterEach(async () => {
@@ -123,11 +124,9 @@ test("a worker that is killed is replaced, no durable event is lost, and the exi
 });
 
 test("what a killed worker had in its spool is replayed by its successor", async () => {
-  const { hostname, port } = new URL(database.url);
-  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
+  await using proxy = await FaultProxy.inFrontOf(database.url);
   proxy.set("refuse");
-  const url = Object.assign(new URL(database.url), { port: String(proxy.port) });
-  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: url.href });
+  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: proxy.url });
   const { acknowledged } = await pushMany(service.url, { count: 100, connections: 10, ack: DURABLE });
   expect(acknowledged.size).toBe(100);
   await replaceWorker(service, 1);
@@ -142,11 +141,9 @@ test("what a killed worker had in its spool is replayed by its successor", async
 });
 
 test("a worker that hangs is told of and kept; once killed it is replaced, and no more than it had in memory is lost", async () => {
-  const { hostname, port } = new URL(database.url);
-  await using proxy = await FaultProxy.start({ host: hostname, port: Number(port) });
+  await using proxy = await FaultProxy.inFrontOf(database.url);
   proxy.set("refuse");
-  const url = Object.assign(new URL(database.url), { port: String(proxy.port) });
-  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: url.href });
+  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: proxy.url });
   const first = await pushMany(service.url, { count: 100, connections: 32, ack: DURABLE });
   signalWorker(service, 1, "SIGSTOP");
   expect(await service.logged("a worker hangs; it is let alone, and may come back")).toMatchObject({

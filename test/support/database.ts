@@ -12,14 +12,15 @@ export interface TestDatabase extends AsyncDisposable {
 /** `DROP DATABASE … WITH (FORCE)` came with PostgreSQL 13. */
 const FORCE_SINCE = 130_000;
 
-/** A new and empty database on the server that TEST_DATABASE_URL names. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+/** A new database on the server that TEST_DATABASE_URL names: a copy of `template`, or empty. */
+export async function createTestDatabase(template?: string): Promise<TestDatabase> {
   const server = process.env.TEST_DATABASE_URL;
   if (server === undefined) {
     throw new Error("TEST_DATABASE_URL is not set: the global set-up has not run");
   }
   const name = `test_${randomBytes(8).toString("hex")}`;
-  await withClient(server, (client) => client.query(`CREATE DATABASE ${name}`));
+  const copying = template === undefined ? "" : ` TEMPLATE ${template}`;
+  await withClient(server, (client) => client.query(`CREATE DATABASE ${name}${copying}`));
   const url = new URL(server);
   url.pathname = `/${name}`;
   const pool = new Pool({ connectionString: url.href, max: 10 });

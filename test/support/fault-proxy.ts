@@ -3,7 +3,7 @@
  * unchanged and understands only as much of them as a fault needs.
  */
 import { once } from "node:events";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 /**
  * - `pass`: no fault
@@ -26,6 +26,7 @@ export type NetworkFault =
   | "cut-commit";
 
 const SLOW_MS = 500;
+const POSTGRES_PORT = 5432;
 /** The statement that begins a flush, as it stands in the message. */
 const COPY_STATEMENT = Buffer.from("COPY incoming");
 /** CommandComplete of a COPY, as it stands in the message: its tag, behind the type and the length. */
@@ -38,11 +39,11 @@ interface Link {
   inCopy: boolean;
 }
 
-/** Listens on a port of its own and forwards to `target`. */
+/** Listens on a port that the system chose, and forwards to the server of a URL. */
 export class FaultProxy implements AsyncDisposable {
   /** How often the fault in force did strike. */
   strikes = 0;
-  readonly #target: { host: string; port: number };
+  readonly #target: URL;
   readonly #server: Server;
   readonly #links = new Set<Link>();
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -51,21 +52,24 @@ export class FaultProxy implements AsyncDisposable {
   /** Strikes left before the fault goes back to `pass` by itself. */
   #remaining = Number.POSITIVE_INFINITY;
 
-  private constructor(target: { host: string; port: number }) {
+  private constructor(target: URL) {
     this.#target = target;
     this.#server = createServer((client) => this.#accept(client));
   }
 
-  static async start(target: { host: string; port: number }): Promise<FaultProxy> {
-    const proxy = new FaultProxy(target);
+  static async inFrontOf(url: string): Promise<FaultProxy> {
+    const proxy = new FaultProxy(new URL(url));
     proxy.#server.listen(0, "127.0.0.1");
     await once(proxy.#server, "listening");
     return proxy;
   }
 
-  get port(): number {
-    const address = this.#server.address();
-    return typeof address === "object" && address !== null ? address.port : 0;
+  /** The URL that it was given, by way of the proxy. */
+  get url(): string {
+    const { port } = this.#server.address() as AddressInfo;
+    const url = Object.assign(new URL(this.#target), { hostname: "127.0.0.1", port: String(port) });
+    // An origin has no slash at its end.
+    return url.pathname === "/" ? url.origin : url.href;
   }
 
   /** Puts a fault in force, for `times` strikes or until the next call. */
@@ -110,7 +114,7 @@ export class FaultProxy implements AsyncDisposable {
       client.resetAndDestroy();
       return;
     }
-    const server = connect(this.#target);
+    const server = connect(Number(this.#target.port || POSTGRES_PORT), this.#target.hostname);
     const link: Link = { client, server, inCopy: false };
     this.#links.add(link);
     for (const socket of [client, server]) {

@@ -1,17 +1,26 @@
 /** Databases with the service's schema, and what tests do to them from the side; it never waits by time. */
 import { randomBytes } from "node:crypto";
 import type { Pool, PoolClient } from "pg";
-import { pino } from "pino";
-import { migrate } from "../../src/postgres/migrate.js";
-import { migrationsDirectory } from "../../src/util/package-info.js";
 import { createTestDatabase, type TestDatabase } from "./database.js";
 
+/** What the global set-up made; see template-databases.js. */
+interface Templates {
+  readonly migrated: string;
+  readonly partitioned: string;
+}
+
 /** A new database, migrated; all events go to the default partition. */
-export async function createStatsDatabase(): Promise<TestDatabase> {
-  const database = await createTestDatabase();
-  const logger = pino({ level: "silent" });
-  await migrate({ url: database.url, directory: migrationsDirectory, logger });
-  return database;
+export function createStatsDatabase(): Promise<TestDatabase> {
+  return createTestDatabase(templates().migrated);
+}
+
+/** A new database as a service leaves it that has run today: a start on it has no table to make. */
+export function createServiceDatabase(): Promise<TestDatabase> {
+  return createTestDatabase(templates().partitioned);
+}
+
+function templates(): Templates {
+  return JSON.parse(process.env.TEST_TEMPLATES ?? "{}") as Templates;
 }
 
 /** Resolves with the ids of the sessions that wait for a lock in this database, once there are `count`. */

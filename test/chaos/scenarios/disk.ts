@@ -1,9 +1,9 @@
 /** A disk is full, or read-only: PostgreSQL's or the spool's. Needs the right to mount; without it, says so. */
 import { join } from "node:path";
+import { until } from "../../support/wait.js";
 import { ChaosRig, type LedgerRow } from "../support/chaos-rig.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
 import { SmallDisk } from "../support/small-disk.js";
-import { until } from "../../support/wait.js";
 
 const POSTGRES_DISK_BYTES = 200 * 2 ** 20;
 const SPOOL_DISK_BYTES = 512 * 2 ** 10;

@@ -1,8 +1,9 @@
 /** The network between the service and PostgreSQL fails. */
-import { ChaosRig, type LedgerRow } from "../support/chaos-rig.js";
+
 import type { NetworkFault } from "../../support/fault-proxy.js";
-import { didHappen, type Scenario } from "../support/scenario.js";
 import { delay, until } from "../../support/wait.js";
+import { ChaosRig, type LedgerRow } from "../support/chaos-rig.js";
+import { didHappen, type Scenario } from "../support/scenario.js";
 
 /** A fault that lasts, then passes. */
 async function lasting(fault: NetworkFault, ms: number, title: string): Promise<LedgerRow> {

@@ -1,7 +1,8 @@
 /** PostgreSQL fails, or someone does something to it. */
+
+import { delay, until } from "../../support/wait.js";
 import { ChaosRig, type LedgerRow } from "../support/chaos-rig.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
-import { delay, until } from "../../support/wait.js";
 
 const COPY_IN_PROGRESS = "FROM pg_stat_activity WHERE query LIKE 'COPY incoming%' AND state = 'active'";
 

@@ -1,8 +1,9 @@
 /** Faults of every kind, drawn at random, one on top of the other. */
+
+import { delay } from "../../support/wait.js";
 import { ChaosRig } from "../support/chaos-rig.js";
 import { chaosSeed, type RandomInt, seededRandom } from "../support/random.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
-import { delay } from "../../support/wait.js";
 
 type Fault = (rig: ChaosRig, random: RandomInt) => Promise<void>;
 

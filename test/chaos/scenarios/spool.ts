@@ -1,8 +1,9 @@
 /** PostgreSQL is away for longer than memory lasts, and worse happens meanwhile. */
+
+import { delay, until } from "../../support/wait.js";
 import { ChaosRig } from "../support/chaos-rig.js";
 import { chaosSeed, seededRandom } from "../support/random.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
-import { delay, until } from "../../support/wait.js";
 
 const SPOOLED = "batch spooled to disk";
 const REPLAYED = "spool: batch replayed";

@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { Client, type QueryResult, type QueryResultRow } from "pg";
 import { pino } from "pino";
 import { EmbeddedPostgres } from "../../../src/postgres/embedded.js";
+import { FaultProxy } from "../../support/fault-proxy.js";
 import { freePort } from "../../support/free-port.js";
 import { type LogLine, type ServiceEnvironment, ServiceProcess } from "../../support/service-process.js";
-import { FaultProxy } from "../../support/fault-proxy.js";
 import { type ProducerOptions, Producers } from "./producers.js";
 
 /** One line of the table: what a fault did to the books. */
@@ -73,7 +73,7 @@ export class ChaosRig implements AsyncDisposable {
     const postgresPort = await freePort();
     const postgres = newPostgres(postgresDir, postgresPort);
     await postgres.start();
-    const proxy = await FaultProxy.start({ host: "127.0.0.1", port: postgresPort });
+    const proxy = await FaultProxy.inFrontOf(postgres.url);
     const port = await freePort();
     const rig = new ChaosRig({
       proxy,
@@ -84,7 +84,7 @@ export class ChaosRig implements AsyncDisposable {
       environment: {
         ...SMALL_BOUNDS,
         DATA_DIR: dataDir,
-        DATABASE_URL: `postgres://postgres@127.0.0.1:${proxy.port}/stats`,
+        DATABASE_URL: proxy.url,
         PORT: String(port),
         ...environment,
       },
