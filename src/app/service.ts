@@ -10,8 +10,13 @@ import { warnIfExposed } from "../server/listen.js";
 import type { MetricsReading } from "../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../telemetry/service-status.js";
 import { messageOf } from "../util/error-message.js";
-import { createServiceContainer, ifMade, resolveJobs, type ServiceCradle } from "./container.js";
-import { disposeInReverse } from "./disposal.js";
+import {
+  createServiceContainer,
+  disposeInReverse,
+  ifMade,
+  resolveJobs,
+  type ServiceCradle,
+} from "./container.js";
 import {
   type FinalBooks,
   NO_BOOKS,

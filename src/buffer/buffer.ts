@@ -2,7 +2,7 @@
  * The buffer: where batches wait on stable storage while PostgreSQL cannot take them. An interface and its errors; the
  * spool (files of this machine) is its first implementation.
  */
-import type { EncodedBatch } from "../event/encoded-batch.js";
+import type { EncodedBatch } from "../event/tuple-codec.js";
 
 /** There is no room for the batch; nothing was kept. Any other rejection of {@link BatchBuffer.store} is a doubt. */
 export class BufferFullError extends Error {

@@ -9,6 +9,15 @@
  */
 import { ID_BYTES } from "./uuid.js";
 
+/** Events as they wait, travel and rest: these bytes are the queue, the buffer, and what COPY sends. */
+export interface EncodedBatch {
+  /** Number of tuples in all chunks together; at least 1. */
+  readonly rows: number;
+  /** Total length of the chunks. */
+  readonly bytes: number;
+  readonly chunks: readonly Uint8Array[];
+}
+
 /** The columns that a tuple holds, in its order. */
 export const INCOMING_COLUMNS = [
   "id",

@@ -1,7 +1,6 @@
 /** One batch of encoded events: grows while open, then is fixed; it never decides when it is sealed. */
 
-import type { EncodedBatch } from "../event/encoded-batch.js";
-import { TUPLE_MAX_BYTES, writeTuple } from "../event/tuple-codec.js";
+import { type EncodedBatch, TUPLE_MAX_BYTES, writeTuple } from "../event/tuple-codec.js";
 
 /** An event that passed admission; all of its bytes are decided. */
 export interface AdmittedEvent {

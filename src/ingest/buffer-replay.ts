@@ -4,13 +4,13 @@
  */
 import type { Logger } from "pino";
 import type { BatchBuffer, BufferedBatch } from "../buffer/buffer.js";
-import type { EncodedBatch } from "../event/encoded-batch.js";
+import type { EncodedBatch } from "../event/tuple-codec.js";
 import { type Sink, SinkError } from "../sink/sink.js";
 import { type BackoffOptions, backoffMs, SCHEMA_BACKOFF } from "../util/backoff.js";
 import type { Clock } from "../util/clock.js";
 import { type NextStep, SupervisedLoop } from "../util/supervised-loop.js";
 import { Waker } from "../util/waker.js";
-import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
+import { type FlushObserver, UNOBSERVED } from "./flush-log.js";
 import type { Ledger } from "./ledger.js";
 
 /** Where the batches come from. */

@@ -11,8 +11,7 @@ import { messageOf } from "../util/error-message.js";
 import { type Batch, joinBatches } from "./batch.js";
 import { DrainRate } from "./drain-rate.js";
 import type { EventQueue } from "./event-queue.js";
-import { FlushLog } from "./flush-log.js";
-import { type FlushObserver, UNOBSERVED } from "./flush-observer.js";
+import { FlushLog, type FlushObserver, UNOBSERVED } from "./flush-log.js";
 import type { Ledger } from "./ledger.js";
 
 /** Where batches wait while the sink cannot take them. */

@@ -1,10 +1,11 @@
 /**
- * Tells the log what became of batches: of each at debug, and at info, or at warn if rows are dead letters now, of all
- * within ten seconds in one line; it never tells of a failure.
+ * What those who watch hear of flushes: the observer of each try, and the log, which tells of each batch at debug and of
+ * all within ten seconds in one line at info, or at warn if rows are dead letters now.
  */
 import type { Logger } from "pino";
 import type { WriteOutcome } from "../sink/sink.js";
 import type { Clock } from "../util/clock.js";
+import type { FaultClass } from "../util/fault-class.js";
 
 /** Least time between two lines of a kind at info. */
 const LINE_EVERY_MS = 10_000;
@@ -129,3 +130,18 @@ class Digest<T> {
     }
   }
 }
+
+/** Hears how each try of a batch at the sink ends. It must neither throw nor take long. */
+export interface FlushObserver {
+  /** All rows of the batch have ended, as `outcome` says. */
+  written(
+    batch: { readonly rows: number; readonly bytes: number },
+    outcome: WriteOutcome,
+    durationMs: number,
+  ): void;
+  /** The batch is kept and will be tried again. */
+  failed(faultClass: FaultClass, durationMs: number): void;
+}
+
+/** Nobody watches. */
+export const UNOBSERVED: FlushObserver = { written: () => undefined, failed: () => undefined };

@@ -3,8 +3,7 @@
  * missing; it never drops one (retention.ts does).
  */
 import type { Pool, PoolClient } from "pg";
-import { withConnection } from "./pool.js";
-import { inTransaction } from "./transaction.js";
+import { inTransaction, withConnection } from "./pool.js";
 
 export const DAY_MS = 24 * 60 * 60 * 1000;
 

@@ -1,4 +1,4 @@
-/** The connections to PostgreSQL: opens and ends them with a deadline on every wait, and writes nothing. */
+/** The connections to PostgreSQL: opens and ends them, with a deadline on every wait; and transactions on them. */
 import { Pool, type PoolClient, type PoolConfig } from "pg";
 import type { Logger } from "pino";
 import { READ_ONLY_TRANSACTION, sqlstateOf } from "./sqlstate.js";
@@ -140,5 +140,18 @@ export async function orAborted<T>(signal: AbortSignal, work: () => Promise<T>):
     if (onAbort !== undefined) {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+}
+
+/** What `work` gives, once it is committed. When it rejects, nothing of it has happened. */
+export async function inTransaction<T>(client: PoolClient, work: () => Promise<T>): Promise<T> {
+  await client.query("BEGIN");
+  try {
+    const result = await work();
+    await client.query("COMMIT");
+    return result;
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => undefined);
+    throw error;
   }
 }

@@ -12,8 +12,8 @@ import {
   type PartitionedTable,
   startOfDay,
 } from "./partitions.js";
+import { inTransaction } from "./pool.js";
 import { DEPENDENT_OBJECTS_STILL_EXIST, LOCK_NOT_AVAILABLE, sqlstateOf } from "./sqlstate.js";
-import { inTransaction } from "./transaction.js";
 
 /** A day partition that is old enough to go. */
 export interface ExpiredPartition {

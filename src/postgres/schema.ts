@@ -1,6 +1,7 @@
 /** Sees to it, once, that the database is as this version needs it before anything is written to it. */
-import { isOutage } from "./outage.js";
+
 import { orAborted } from "./pool.js";
+import { isOutage } from "./sqlstate.js";
 
 export interface SchemaDeps {
   /** Applies missing migrations, and gives up when the signal aborts; safe to repeat. */

@@ -1,8 +1,8 @@
 /** Reads the dead letters and gives them another chance; it never makes one. */
 import type { Pool, PoolClient } from "pg";
 import { insertNewRows } from "../postgres/incoming-table.js";
+import { inTransaction } from "../postgres/pool.js";
 import { classifyFault } from "../postgres/sqlstate.js";
-import { inTransaction } from "../postgres/transaction.js";
 import { messageOf } from "../util/error-message.js";
 
 /** A dead letter as an operator sees it. What its table refused too is null. */

@@ -4,8 +4,7 @@
  */
 import type { Pool, PoolClient } from "pg";
 import type { Logger } from "pino";
-import type { EncodedBatch } from "../event/encoded-batch.js";
-import { tupleOffsets } from "../event/tuple-codec.js";
+import { type EncodedBatch, tupleOffsets } from "../event/tuple-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";

@@ -1,6 +1,6 @@
 /** The place where batches end, as the pipeline needs it: an interface and its errors. */
 
-import type { EncodedBatch } from "../event/encoded-batch.js";
+import type { EncodedBatch } from "../event/tuple-codec.js";
 import { messageOf } from "../util/error-message.js";
 import type { FaultClass } from "../util/fault-class.js";
 

@@ -3,7 +3,7 @@
  * nothing; it never changes a part.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { FlushObserver } from "../ingest/flush-observer.js";
+import type { FlushObserver } from "../ingest/flush-log.js";
 import type { Ledger } from "../ingest/ledger.js";
 import { UNHANDLED_REASONS, type UnhandledReason } from "../rpc/stock-lane.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";

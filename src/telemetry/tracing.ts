@@ -17,7 +17,7 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
-import type { EncodedBatch } from "../event/encoded-batch.js";
+import type { EncodedBatch } from "../event/tuple-codec.js";
 import type { Batch } from "../ingest/batch.js";
 import type { BatchIntake } from "../rpc/push-batch.js";
 import type { CallContext, UnaryInterceptor } from "../rpc/unary-method.js";

@@ -51,15 +51,19 @@ async function importsOf(path: string): Promise<string[]> {
   return (await allImportsOf(path)).filter((name) => FOLDERS.some((folder) => name.startsWith(`${folder}/`)));
 }
 
-test("every module imports from its own layer and those below it, types included", async () => {
+/** The paths of all modules. */
+async function modules(): Promise<string[]> {
   const folders = FOLDERS.map(async (folder) => {
     const paths = await readdir(join(ROOT, folder), { recursive: true });
-    return paths.map((path) => join(folder, path));
+    return paths.filter((path) => path.endsWith(".ts")).map((path) => join(folder, path));
   });
-  const paths = (await Promise.all(folders)).flat();
+  return (await Promise.all(folders)).flat();
+}
+
+test("every module imports from its own layer and those below it, types included", async () => {
   const against: string[] = [];
   let imports = 0;
-  for (const path of paths.filter((each) => each.endsWith(".ts"))) {
+  for (const path of await modules()) {
     for (const imported of await importsOf(path)) {
       imports += 1;
       if (layerOf(path) === -1 || layerOf(imported) < layerOf(path)) {
@@ -69,6 +73,34 @@ test("every module imports from its own layer and those below it, types included
   }
   expect(against).toEqual([]);
   expect(imports).toBeGreaterThan(500);
+});
+
+const POSTGRES = /^(src\/postgres\/|pg$|pg-)/;
+const HTTP = /^(src\/(rpc|server)\/|node:(http|https|http2|net|tls)$|@connectrpc\/)/;
+
+/** What the drawing in docs/architecture.md says of a layer, by name. */
+test.each([
+  ["src/ingest/", "PostgreSQL", POSTGRES],
+  ["src/ingest/", "HTTP", HTTP],
+  ["src/buffer/", "PostgreSQL", POSTGRES],
+  ["src/buffer/", "HTTP", HTTP],
+  ["src/sink/", "HTTP", HTTP],
+  ["src/sink/", "the buffer", /^src\/buffer\//],
+  ["src/rpc/", "PostgreSQL, the sink or the buffer", /^(src\/(postgres|sink|buffer)\/|pg$)/],
+  ["src/event/", "any folder but util and its own", /^src\/(?!event\/|util\/)/],
+  ["src/util/", "any folder but its own", /^src\/(?!util\/)/],
+])("%s knows nothing of %s", async (folder, _what, unknown) => {
+  const paths = (await modules()).filter((path) => path.startsWith(folder));
+  expect(paths).not.toEqual([]);
+  const against: string[] = [];
+  for (const path of paths) {
+    for (const imported of await allImportsOf(path)) {
+      if (unknown.test(imported)) {
+        against.push(`${path} imports ${imported}`);
+      }
+    }
+  }
+  expect(against).toEqual([]);
 });
 
 test("the client imports nothing of Node's, however far, and of the service a few modules", async () => {

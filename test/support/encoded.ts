@@ -1,9 +1,8 @@
 /** Events as tests write them down, and the bytes that the service makes of them; it keeps nothing. */
 
-import type { EncodedBatch } from "../../src/event/encoded-batch.js";
 import { parseEventId } from "../../src/event/event-id.js";
 import { encodeInet } from "../../src/event/inet.js";
-import { TUPLE_MAX_BYTES, uuidv7TimeMs, writeTuple } from "../../src/event/tuple-codec.js";
+import { type EncodedBatch, TUPLE_MAX_BYTES, uuidv7TimeMs, writeTuple } from "../../src/event/tuple-codec.js";
 import { ID_BYTES } from "../../src/event/uuid.js";
 import { type AdmittedEvent, Batch } from "../../src/ingest/batch.js";
 import type { IncomingRow } from "./decoded.js";

@@ -1,6 +1,6 @@
 /** A sink and a spool that do what a test tells them, and remember what reached them; they write nothing. */
 
-import type { EncodedBatch } from "../../src/event/encoded-batch.js";
+import type { EncodedBatch } from "../../src/event/tuple-codec.js";
 import type { BatchStore } from "../../src/ingest/delivery.js";
 import { type Sink, SinkError, type WriteOptions, type WriteOutcome } from "../../src/sink/sink.js";
 import type { FaultClass } from "../../src/util/fault-class.js";

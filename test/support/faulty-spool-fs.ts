@@ -1,6 +1,6 @@
 /** A real file system that fails or hangs when a test tells it to, as a full, a dying or a read-only disk does. */
 import { truncate } from "node:fs/promises";
-import { nodeSpoolFs, type SpoolFs } from "../../src/buffer/spool/spool-fs.js";
+import { nodeSpoolFs, type SpoolFs } from "../../src/buffer/spool/spool-disk.js";
 
 /** An error as the system gives it. */
 export function fsError(code: string): Error {

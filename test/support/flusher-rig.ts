@@ -2,7 +2,7 @@
 import { type Logger, pino } from "pino";
 import type { Batch } from "../../src/ingest/batch.js";
 import { EventQueue } from "../../src/ingest/event-queue.js";
-import type { FlushObserver } from "../../src/ingest/flush-observer.js";
+import type { FlushObserver } from "../../src/ingest/flush-log.js";
 import { Flusher } from "../../src/ingest/flusher.js";
 import { Ledger } from "../../src/ingest/ledger.js";
 import type { IncomingRow } from "./decoded.js";

@@ -1,6 +1,6 @@
 /** A file system in memory that outlives the service of a test; it is never full, but may break or hang. */
 import { basename, dirname } from "node:path";
-import type { SpoolFs } from "../../src/buffer/spool/spool-fs.js";
+import type { SpoolFs } from "../../src/buffer/spool/spool-disk.js";
 
 /** The disk. */
 export class MemoryDisk {

@@ -13,8 +13,7 @@ import { warnIfExposed } from "../../server/listen.js";
 import { clusterMetricsRoute, type MetricsReading } from "../../telemetry/metrics-route.js";
 import { mergeStatuses, type ServiceStatus } from "../../telemetry/service-status.js";
 import { statusPageRoutes } from "../../telemetry/status-page.js";
-import { createPrimaryContainer, ifMade, type PrimaryCradle } from "../container.js";
-import { disposeInReverse } from "../disposal.js";
+import { createPrimaryContainer, disposeInReverse, ifMade, type PrimaryCradle } from "../container.js";
 import {
   type FinalBooks,
   type Runnable,

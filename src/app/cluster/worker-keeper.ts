@@ -7,8 +7,7 @@ import { backoffMs } from "../../util/backoff.js";
 import type { Clock } from "../../util/clock.js";
 import type { FinalBooks } from "../runnable.js";
 import { type Assignment, readToPrimary } from "./messages.js";
-import type { ForkWorker, WorkerEnd, WorkerProcess } from "./worker-process.js";
-import { WorkerRequests } from "./worker-requests.js";
+import { type ForkWorker, type WorkerEnd, type WorkerProcess, WorkerRequests } from "./worker-process.js";
 
 /** The worker ended before it was ready for the first time; the message is one line for the operator. */
 export class WorkerStartError extends Error {

@@ -13,8 +13,7 @@
  *          28–     payload: whole tuples, exactly the bytes that COPY takes (see postgres/incoming-codec.ts)
  */
 import { crc32 } from "node:zlib";
-import type { EncodedBatch } from "../../event/encoded-batch.js";
-import { tupleOffsets } from "../../event/tuple-codec.js";
+import { type EncodedBatch, tupleOffsets } from "../../event/tuple-codec.js";
 
 /** The bytes are not a spool file, or not as they were written. */
 export class SpoolFileError extends Error {

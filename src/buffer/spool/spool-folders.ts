@@ -9,9 +9,8 @@ import type { Logger } from "pino";
 import type { Clock } from "../../util/clock.js";
 import { DirectoryLock } from "../../util/directory-lock.js";
 import { codeOf } from "../../util/error-message.js";
-import { DiskDeadline, unlessHanging } from "./disk-deadline.js";
 import { SpoolOpenError } from "./spool.js";
-import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
+import { DiskDeadline, nodeSpoolFs, type SpoolFs, unlessHanging } from "./spool-disk.js";
 import { countSpoolFiles, SET_ASIDE, spoolFileName, spoolFileNumber } from "./spool-recovery.js";
 
 /** The settings that decide where batches are. */

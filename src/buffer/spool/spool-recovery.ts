@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { codeOf, messageOf } from "../../util/error-message.js";
+import { nodeSpoolFs, type SpoolFs } from "./spool-disk.js";
 import { checkSpoolFileLength, decodeSpoolHeader, SPOOL_HEADER_BYTES, SpoolFileError } from "./spool-file.js";
-import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 
 /** A batch in the spool. */
 export interface SpoolEntry {

@@ -11,15 +11,13 @@
  */
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
-import type { EncodedBatch } from "../../event/encoded-batch.js";
-import { TUPLE_MAX_BYTES } from "../../event/tuple-codec.js";
+import { type EncodedBatch, TUPLE_MAX_BYTES } from "../../event/tuple-codec.js";
 import type { Clock } from "../../util/clock.js";
 import { DirectoryLock } from "../../util/directory-lock.js";
 import { codeOf, messageOf } from "../../util/error-message.js";
 import { type BatchBuffer, BufferFullError, type BufferRecovery } from "../buffer.js";
-import { DiskDeadline, unlessHanging } from "./disk-deadline.js";
+import { DiskDeadline, nodeSpoolFs, type SpoolFs, unlessHanging } from "./spool-disk.js";
 import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
-import { nodeSpoolFs, type SpoolFs } from "./spool-fs.js";
 import {
   isOfTheFile,
   listSpool,

@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import type { BufferedBatch } from "../../../src/buffer/buffer.js";
-import type { EncodedBatch } from "../../../src/event/encoded-batch.js";
+import type { EncodedBatch } from "../../../src/event/tuple-codec.js";
 import { BufferReplay } from "../../../src/ingest/buffer-replay.js";
 import { Ledger } from "../../../src/ingest/ledger.js";
 import { type Sink, SinkError, type WriteOptions, type WriteOutcome } from "../../../src/sink/sink.js";

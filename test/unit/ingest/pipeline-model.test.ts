@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { Spool } from "../../../src/buffer/spool/spool.js";
 import { decodeSpoolFile } from "../../../src/buffer/spool/spool-file.js";
-import type { EncodedBatch } from "../../../src/event/encoded-batch.js";
+import type { EncodedBatch } from "../../../src/event/tuple-codec.js";
 import { BufferReplay } from "../../../src/ingest/buffer-replay.js";
 import { EventQueue } from "../../../src/ingest/event-queue.js";
 import { Flusher } from "../../../src/ingest/flusher.js";

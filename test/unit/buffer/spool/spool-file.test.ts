@@ -6,7 +6,7 @@ import {
   SPOOL_HEADER_BYTES,
   SpoolFileError,
 } from "../../../../src/buffer/spool/spool-file.js";
-import type { EncodedBatch } from "../../../../src/event/encoded-batch.js";
+import type { EncodedBatch } from "../../../../src/event/tuple-codec.js";
 import { anyRow } from "../../../support/arbitraries.js";
 import { decodeTuples } from "../../../support/decoded.js";
 import { encodeBatch, rowsAt } from "../../../support/encoded.js";

@@ -1,5 +1,5 @@
 import { type Logger, pino } from "pino";
-import { DiskDeadline, DiskHangsError } from "../../../../src/buffer/spool/disk-deadline.js";
+import { DiskDeadline, DiskHangsError } from "../../../../src/buffer/spool/spool-disk.js";
 import { FakeClock } from "../../../support/fake-clock.js";
 import { watch } from "../../../support/flusher-rig.js";
 

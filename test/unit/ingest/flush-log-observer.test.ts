@@ -1,4 +1,4 @@
-import type { FlushObserver } from "../../../src/ingest/flush-observer.js";
+import type { FlushObserver } from "../../../src/ingest/flush-log.js";
 import { FakeSink, sinkError } from "../../support/fake-sink.js";
 import { FlusherRig } from "../../support/flusher-rig.js";
 

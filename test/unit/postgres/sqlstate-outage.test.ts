@@ -1,6 +1,6 @@
 import { DatabaseError } from "pg";
 import { MigrationError } from "../../../src/postgres/migrate.js";
-import { isOutage } from "../../../src/postgres/outage.js";
+import { isOutage } from "../../../src/postgres/sqlstate.js";
 
 function fromPostgres(code: string): DatabaseError {
   return Object.assign(new DatabaseError("said PostgreSQL", 100, "error"), { severity: "FATAL", code });
