@@ -29,6 +29,8 @@ export class ConfigError extends Error {
 }
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+/** Who may read without a token. */
+const COUNTS_ACCESS = ["guarded", "open"] as const;
 const PORT_MAX = 65_535;
 const POSTGRES_URL_EXAMPLE = "postgres://user:password@host:5432/database";
 /** An event may be a week old when it comes, and must then find its day, and itself if it came before. */
@@ -203,6 +205,13 @@ const SERVICE_SETTINGS = {
     .describe(
       "File of the bearer tokens that callers must have; see `token create`. Read again on SIGHUP. Absent: anyone may call.",
     ),
+  countsAccess: z
+    .enum(COUNTS_ACCESS, `must be one of ${COUNTS_ACCESS.join(", ")}`)
+    .meta({ format: COUNTS_ACCESS.join(" or ") })
+    .prefault("guarded")
+    .describe(
+      "Who may read counts where there are no tokens. guarded: callers on this machine, if HOST is a loopback address. open: everyone who can reach HOST.",
+    ),
   tlsCertFile: filePath()
     .optional()
     .describe(
@@ -244,6 +253,14 @@ const SERVICE_SETTINGS = {
     .meta({ format: `names like \`${PROPERTY_PATTERN.source}\`` })
     .optional()
     .describe("Property names that are accepted, separated by commas. Absent: any."),
+  countsQueryTimeoutMs: wholeNumber(100, 600_000)
+    .prefault("10000")
+    .describe("Longest time for a query of counts to run in PostgreSQL, in milliseconds."),
+  countsMaxQueries: wholeNumber(1, 10_000)
+    .prefault("16")
+    .describe(
+      "Most queries of counts of each worker that run or wait at a time, two of which run; further ones are refused.",
+    ),
   metrics: onOrOff().prefault("on").describe("Whether /metrics is there, and calls are timed for it."),
   logLevel: z
     .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
@@ -344,6 +361,7 @@ const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   authTokensFile: "Who may call",
   trustProxy: "Addresses and browsers",
   properties: "Events",
+  countsQueryTimeoutMs: "Counts",
   metrics: "Metrics and log",
   statsUrl: "Commands that call a service",
 } satisfies Partial<Record<SettingName, string>>;

@@ -18,6 +18,13 @@ export class TokenFileError extends Error {
   }
 }
 
+/** What a token may allow. */
+export const TOKEN_PERMISSIONS = ["push", "read"] as const;
+export type TokenPermission = (typeof TOKEN_PERMISSIONS)[number];
+
+/** What a token allows that says nothing of it: all tokens once did no more. */
+export const DEFAULT_PERMISSIONS: readonly TokenPermission[] = ["push"];
+
 /** Strict: a misspelt `properties` would otherwise allow all of them. */
 const entrySchema = z.strictObject({
   id: z.string().regex(TOKEN_ID_PATTERN, "must be 16 hexadecimal digits, as `token create` makes them"),
@@ -28,6 +35,10 @@ const entrySchema = z.strictObject({
     // In a list, which has a line for each, it could pass for another entry.
     .regex(/^[^\p{Cc}\p{Zl}\p{Zp}]*$/u, "must have no line breaks or control characters"),
   sha256: z.string().regex(TOKEN_HASH_PATTERN, "must be the SHA-256 of the secret, as 64 hexadecimal digits"),
+  may: z
+    .array(z.enum(TOKEN_PERMISSIONS, `must be ${TOKEN_PERMISSIONS.join(" or ")}`))
+    .min(1, "must name what the token allows; leave the field out for push")
+    .optional(),
   properties: z
     .array(z.string().regex(PROPERTY_PATTERN, `must match ${PROPERTY_PATTERN.source}`))
     .min(1, "must name a property; leave the field out to allow all")

@@ -1,10 +1,10 @@
-/** The tokens in force: tells who a call is from, and what that caller may push. */
+/** The tokens in force: tells who a call is from, and what that caller may do. */
 import { timingSafeEqual } from "node:crypto";
 import type { Logger } from "pino";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import { hashSecret, parseAuthorization } from "./token.js";
-import { readTokenFile, type TokenEntry } from "./token-file.js";
+import { DEFAULT_PERMISSIONS, readTokenFile, type TokenEntry, type TokenPermission } from "./token-file.js";
 
 /** The holder of a token. */
 export interface Caller {
@@ -12,12 +12,14 @@ export interface Caller {
   readonly id: string;
   /** The name that the operator gave it. */
   readonly name: string;
-  /** The properties that it may push; undefined: any. */
+  /** What it may do. */
+  readonly may: ReadonlySet<TokenPermission>;
+  /** The properties that it may do so with; undefined: any. */
   readonly properties: ReadonlySet<string> | undefined;
 }
 
-/** Whether a caller may push a property. Without tokens there is no caller, and everyone may. */
-export function mayPush(caller: Caller | undefined, property: string): boolean {
+/** Whether a property is one of a caller's. Without tokens there is no caller, and all are. */
+export function isAllowed(caller: Caller | undefined, property: string): boolean {
   return caller?.properties === undefined || caller.properties.has(property);
 }
 
@@ -103,10 +105,11 @@ export class TokenStore {
   }
 }
 
-function toCaller({ id, name, sha256, properties, expires }: TokenEntry): KnownCaller {
+function toCaller({ id, name, sha256, may, properties, expires }: TokenEntry): KnownCaller {
   return {
     id,
     name,
+    may: new Set(may ?? DEFAULT_PERMISSIONS),
     properties: properties && new Set(properties),
     hash: Buffer.from(sha256, "hex"),
     expiresAtMs: expires === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires),

@@ -4,6 +4,15 @@ import { type DurationSchema, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
 import { RejectionReason, type RejectionSchema } from "../../gen/stats/v1/stats_pb.js";
+import type { BucketUnit } from "../counts/calendar.js";
+import {
+  CountsUnavailableError,
+  type Fit,
+  QueryAbandonedError,
+  QueryTimeoutError,
+  RangeNotKeptError,
+  TooManyQueriesError,
+} from "../counts/query-errors.js";
 import type { BatchAbandonedError } from "../ingest/batch.js";
 import { type FieldViolation, type Refusal, type RefusalReason, RefusedError } from "../ingest/refusal.js";
 
@@ -57,7 +66,7 @@ const ANSWERS: Readonly<Record<RefusalReason, Answer>> = {
 
 /** The error that a caller gets for `error`: its own answer to a refusal, and anything else as it is. */
 export function toConnectError(error: unknown): unknown {
-  return error instanceof RefusedError ? refused(error) : error;
+  return error instanceof RefusedError ? refused(error) : (queryFailed(error) ?? error);
 }
 
 function refused(refusal: RefusedError): ConnectError {
@@ -74,6 +83,54 @@ function refused(refusal: RefusedError): ConnectError {
     undefined,
     details.filter((detail) => detail !== undefined),
   );
+}
+
+/** The error that a caller gets for one of queries; undefined when it is none. */
+function queryFailed(error: unknown): ConnectError | undefined {
+  if (error instanceof RangeNotKeptError) {
+    return new ConnectError(error.message, Code.FailedPrecondition, undefined, [
+      errorInfo("RANGE_NOT_KEPT", fitMetadata(error.fit)),
+    ]);
+  }
+  if (error instanceof TooManyQueriesError) {
+    return new ConnectError(`${error.message}; try again`, Code.ResourceExhausted, undefined, [
+      retryInfo(BUSY_RETRY_MS),
+      errorInfo("TOO_MANY_QUERIES"),
+    ]);
+  }
+  if (error instanceof QueryTimeoutError) {
+    return new ConnectError(`${error.message}; ask for a shorter range`, Code.Unavailable, undefined, [
+      errorInfo("QUERY_TIMEOUT"),
+    ]);
+  }
+  if (error instanceof CountsUnavailableError) {
+    return new ConnectError(`${error.message}; try again`, Code.Unavailable, undefined, [
+      retryInfo(BUSY_RETRY_MS),
+      errorInfo("COUNTS_UNAVAILABLE"),
+    ]);
+  }
+  // If somebody is left to read this, it was the deadline that passed.
+  return error instanceof QueryAbandonedError
+    ? new ConnectError(error.message, Code.DeadlineExceeded)
+    : undefined;
+}
+
+const GRANULARITY_NAMES: Readonly<Record<BucketUnit, string>> = {
+  quarterHour: "GRANULARITY_QUARTER_HOUR",
+  hour: "GRANULARITY_HOUR",
+  day: "GRANULARITY_DAY",
+  week: "GRANULARITY_WEEK",
+  month: "GRANULARITY_MONTH",
+};
+
+/** For programs: what to ask for instead. */
+function fitMetadata(fit: Fit | undefined): Record<string, string> {
+  return fit === undefined ? {} : { granularity: GRANULARITY_NAMES[fit.unit], time_zone: fit.timeZone };
+}
+
+/** The caller may not do what it asks for. */
+export function notPermitted(message: string): ConnectError {
+  return new ConnectError(message, Code.PermissionDenied);
 }
 
 /** The service stops before what was pushed is on stable storage. */
@@ -158,6 +215,9 @@ function retryInfo(delayMs: number): Detail {
   return { desc: RetryInfoSchema, value: create(RetryInfoSchema, { retryDelay }) };
 }
 
-function errorInfo(reason: string): Detail {
-  return { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { domain: ERROR_DOMAIN, reason }) };
+function errorInfo(reason: string, metadata: Record<string, string> = {}): Detail {
+  return {
+    desc: ErrorInfoSchema,
+    value: create(ErrorInfoSchema, { domain: ERROR_DOMAIN, reason, metadata }),
+  };
 }

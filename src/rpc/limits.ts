@@ -93,8 +93,8 @@ export class CallSlots {
 }
 
 /**
- * Makes the interceptor. Of all methods together at most `maxWaiting` calls wait at a time; one more is refused before
- * its events are taken. Calls with ACK_MODE_QUEUED go through, however many wait.
+ * Makes the interceptor. Of all methods together at most `maxWaiting` calls wait for durability at a time; one more is
+ * refused before its events are taken. All other calls go through, however many wait, and do not count.
  */
 export function limitWaiting(maxWaiting: number): UnaryInterceptor {
   let waiting = 0;
@@ -103,7 +103,10 @@ export function limitWaiting(maxWaiting: number): UnaryInterceptor {
   };
   return (next) => (request, call) => {
     const { ack } = request as { readonly ack?: AckMode };
-    if (ack === AckMode.DURABLE && waiting >= maxWaiting) {
+    if (ack !== AckMode.DURABLE) {
+      return next(request, call);
+    }
+    if (waiting >= maxWaiting) {
       throw tooManyCalls(maxWaiting);
     }
     const answer = next(request, call);

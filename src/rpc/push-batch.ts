@@ -1,7 +1,7 @@
 /** The handler of StatsService.PushBatch: judges each event, queues those it can, and names the others. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { AckMode, type PushBatchResponseSchema, type StatsService } from "../../gen/stats/v1/stats_pb.js";
-import { type Caller, mayPush } from "../auth/token-store.js";
+import { type Caller, isAllowed } from "../auth/token-store.js";
 import type { EventInput } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch } from "../ingest/batch.js";
 import { InvalidEventError, QueueFullError, type Refusal } from "../ingest/refusal.js";
@@ -157,7 +157,7 @@ class Intake {
 
   /** Undefined: the event cannot be accepted, and is rejected. */
   #admit(index: number, input: EventInput): AdmittedEvent | undefined {
-    if (!mayPush(this.#caller, input.property)) {
+    if (!isAllowed(this.#caller, input.property)) {
       this.rejections.add(index, PROPERTY_DENIED);
       return undefined;
     }

@@ -1,6 +1,6 @@
 /** The handler of StatsService.Push, and how it and PushBatch wait where the caller asked for durability. */
 import { AckMode, type StatsService } from "../../gen/stats/v1/stats_pb.js";
-import { mayPush } from "../auth/token-store.js";
+import { isAllowed } from "../auth/token-store.js";
 import type { EventInput } from "../ingest/admission.js";
 import type { AdmittedEvent, Batch, BatchWaiter } from "../ingest/batch.js";
 import { type FieldViolation, PropertyDeniedError } from "../ingest/refusal.js";
@@ -34,7 +34,7 @@ export function createPushHandler({
 }: PushHandlerDeps): UnaryHandler<typeof StatsService.method.push> {
   return (request, call) => {
     try {
-      if (!mayPush(call.caller, request.property)) {
+      if (!isAllowed(call.caller, request.property)) {
         throw new PropertyDeniedError(PROPERTY_DENIED.violations);
       }
       const event = admission.admit(request, call.address, ackModeFault(request.ack));

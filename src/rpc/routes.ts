@@ -2,6 +2,7 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
 import { Health } from "../../gen/health/v1/health_pb.js";
+import { CountsService } from "../../gen/stats/v1/counts_pb.js";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { decodePushJson } from "./fast-lane/push-json-decoder.js";
 import { decodePush, decodePushBatch } from "./fast-lane/push-proto-decoder.js";
@@ -49,10 +50,10 @@ export function createRoutes(deps: RoutesDeps): (router: ConnectRouter) => void 
     for (const method of deps.methods) {
       routeUnaryMethod(router, method);
     }
-    healthRoutes(router, { health: deps.health, services: [StatsService.typeName] });
+    healthRoutes(router, { health: deps.health, services: [StatsService.typeName, CountsService.typeName] });
     if (deps.hasReflection) {
       reflectionRoutes(router, {
-        services: [StatsService, Health],
+        services: [StatsService, CountsService, Health],
         files: [file_google_rpc_error_details],
         stopping: deps.stopping,
       });

@@ -12,6 +12,8 @@ export interface CallContext {
   caller: Caller | undefined;
   /** When the request's header had come, by `Clock.elapsed`. */
   readonly arrivedAt: number;
+  /** The header of the answer where a cache may keep that: the call came by HTTP GET. undefined elsewhere. */
+  readonly cacheableAnswer?: Headers | undefined;
   /** A header of the request, by its name in lower case; values that came apart are joined with ", ". */
   header(name: string): string | undefined;
   /**
@@ -88,6 +90,7 @@ export function routeUnaryMethod(router: ConnectRouter, { desc, handle }: UnaryM
       address,
       caller: undefined,
       arrivedAt,
+      cacheableAnswer: context.requestMethod === "GET" ? context.responseHeader : undefined,
       header: (name) => context.requestHeader.get(name) ?? undefined,
       onAbandoned: (listener) => whenAborted(context.signal, listener),
     });

@@ -21,6 +21,7 @@ const LAYERS = [
   ["server"],
   ["auth"],
   ["ingest"],
+  ["counts"],
   ["buffer"],
   ["sink"],
   ["postgres"],

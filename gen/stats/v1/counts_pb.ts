@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file stats/v1/counts.proto.
  */
 export const file_stats_v1_counts: GenFile = /*@__PURE__*/
-  fileDesc("ChVzdGF0cy92MS9jb3VudHMucHJvdG8SCHN0YXRzLnYxIpsCChJRdWVyeVNlcmllc1JlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSFAoHc2VjdGlvbhgCIAEoDUgAiAEBEhEKBGl0ZW0YAyABKA1IAYgBARIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJdGltZV96b25lGAYgASgJEioKC2dyYW51bGFyaXR5GAcgASgOMhUuc3RhdHMudjEuR3JhbnVsYXJpdHkSGAoQY29tcGFyZV9wcmV2aW91cxgIIAEoCEIKCghfc2VjdGlvbkIHCgVfaXRlbSL9AQoTUXVlcnlTZXJpZXNSZXNwb25zZRIhCgdidWNrZXRzGAEgAygLMhAuc3RhdHMudjEuQnVja2V0EioKC2dyYW51bGFyaXR5GAIgASgOMhUuc3RhdHMudjEuR3JhbnVsYXJpdHkSIAoIcHJldmlvdXMYAyADKAsyDi5zdGF0cy52MS5QYWlyEhMKC3RvdGFsX2NvdW50GAQgASgEEiEKFHByZXZpb3VzX3RvdGFsX2NvdW50GAUgASgESACIAQESJAoIY292ZXJhZ2UYBiABKAsyEi5zdGF0cy52MS5Db3ZlcmFnZUIXChVfcHJldmlvdXNfdG90YWxfY291bnQimgEKBkJ1Y2tldBIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFY291bnQYAyABKAQSDwoHcGFydGlhbBgEIAEoCBISCgppbmNvbXBsZXRlGAUgASgIIigKBFBhaXISIAoGYnVja2V0GAEgASgLMhAuc3RhdHMudjEuQnVja2V0Ip8CCg9RdWVyeVRvcFJlcXVlc3QSJgoJZGltZW5zaW9uGAEgASgOMhMuc3RhdHMudjEuRGltZW5zaW9uEhAKCHByb3BlcnR5GAIgASgJEhQKB3NlY3Rpb24YAyABKA1IAIgBARIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJdGltZV96b25lGAYgASgJEhEKCXBhZ2Vfc2l6ZRgHIAEoBRISCgpwYWdlX3Rva2VuGAggASgJEhgKEGNvbXBhcmVfcHJldmlvdXMYCSABKAhCCgoIX3NlY3Rpb24i2wEKEFF1ZXJ5VG9wUmVzcG9uc2USIwoHZW50cmllcxgBIAMoCzISLnN0YXRzLnYxLlRvcEVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRITCgt0b3RhbF9jb3VudBgDIAEoBBIhChRwcmV2aW91c190b3RhbF9jb3VudBgEIAEoBEgAiAEBEhIKCnRvdGFsX3NpemUYBSABKAQSJAoIY292ZXJhZ2UYBiABKAsyEi5zdGF0cy52MS5Db3ZlcmFnZUIXChVfcHJldmlvdXNfdG90YWxfY291bnQitQEKCFRvcEVudHJ5EhAKCHByb3BlcnR5GAEgASgJEhQKB3NlY3Rpb24YAiABKA1IAIgBARIRCgRpdGVtGAMgASgNSAGIAQESDQoFY291bnQYBCABKAQSGwoOcHJldmlvdXNfY291bnQYBSABKARIAogBARINCgVsYWJlbBgGIAEoCRILCgN1cmwYByABKAlCCgoIX3NlY3Rpb25CBwoFX2l0ZW1CEQoPX3ByZXZpb3VzX2NvdW50IqcBChJRdWVyeUNvdW50c1JlcXVlc3QSIAoFaXRlbXMYASADKAsyES5zdGF0cy52MS5JdGVtS2V5Ei4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgl0aW1lX3pvbmUYBCABKAkiOgoHSXRlbUtleRIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEgwKBGl0ZW0YAyABKA0iSwoTUXVlcnlDb3VudHNSZXNwb25zZRIOCgZjb3VudHMYASADKAQSJAoIY292ZXJhZ2UYAiABKAsyEi5zdGF0cy52MS5Db3ZlcmFnZSLdAQoIQ292ZXJhZ2USLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmZyZXNoX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3NldHRsZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgppbmNvbXBsZXRlGAUgASgIKqABCgtHcmFudWxhcml0eRIbChdHUkFOVUxBUklUWV9VTlNQRUNJRklFRBAAEhwKGEdSQU5VTEFSSVRZX1FVQVJURVJfSE9VUhABEhQKEEdSQU5VTEFSSVRZX0hPVVIQAhITCg9HUkFOVUxBUklUWV9EQVkQAxIUChBHUkFOVUxBUklUWV9XRUVLEAQSFQoRR1JBTlVMQVJJVFlfTU9OVEgQBSppCglEaW1lbnNpb24SGQoVRElNRU5TSU9OX1VOU1BFQ0lGSUVEEAASFgoSRElNRU5TSU9OX1BST1BFUlRZEAESFQoRRElNRU5TSU9OX1NFQ1RJT04QAhISCg5ESU1FTlNJT05fSVRFTRADMvkBCg1Db3VudHNTZXJ2aWNlEk8KC1F1ZXJ5U2VyaWVzEhwuc3RhdHMudjEuUXVlcnlTZXJpZXNSZXF1ZXN0Gh0uc3RhdHMudjEuUXVlcnlTZXJpZXNSZXNwb25zZSIDkAIBEkYKCFF1ZXJ5VG9wEhkuc3RhdHMudjEuUXVlcnlUb3BSZXF1ZXN0Ghouc3RhdHMudjEuUXVlcnlUb3BSZXNwb25zZSIDkAIBEk8KC1F1ZXJ5Q291bnRzEhwuc3RhdHMudjEuUXVlcnlDb3VudHNSZXF1ZXN0Gh0uc3RhdHMudjEuUXVlcnlDb3VudHNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChVzdGF0cy92MS9jb3VudHMucHJvdG8SCHN0YXRzLnYxIpsCChJRdWVyeVNlcmllc1JlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSFAoHc2VjdGlvbhgCIAEoDUgAiAEBEhEKBGl0ZW0YAyABKA1IAYgBARIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJdGltZV96b25lGAYgASgJEioKC2dyYW51bGFyaXR5GAcgASgOMhUuc3RhdHMudjEuR3JhbnVsYXJpdHkSGAoQY29tcGFyZV9wcmV2aW91cxgIIAEoCEIKCghfc2VjdGlvbkIHCgVfaXRlbSKcAgoTUXVlcnlTZXJpZXNSZXNwb25zZRIhCgdidWNrZXRzGAEgAygLMhAuc3RhdHMudjEuQnVja2V0EioKC2dyYW51bGFyaXR5GAIgASgOMhUuc3RhdHMudjEuR3JhbnVsYXJpdHkSIAoIcHJldmlvdXMYAyADKAsyDi5zdGF0cy52MS5QYWlyEhMKC3RvdGFsX2NvdW50GAQgASgEEiEKFHByZXZpb3VzX3RvdGFsX2NvdW50GAUgASgESACIAQESJAoIY292ZXJhZ2UYBiABKAsyEi5zdGF0cy52MS5Db3ZlcmFnZRIdCgVuYW1lcxgHIAMoCzIOLnN0YXRzLnYxLk5hbWVCFwoVX3ByZXZpb3VzX3RvdGFsX2NvdW50IiIKBE5hbWUSDQoFbGFiZWwYASABKAkSCwoDdXJsGAIgASgJIpoBCgZCdWNrZXQSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNvdW50GAMgASgEEg8KB3BhcnRpYWwYBCABKAgSEgoKaW5jb21wbGV0ZRgFIAEoCCIoCgRQYWlyEiAKBmJ1Y2tldBgBIAEoCzIQLnN0YXRzLnYxLkJ1Y2tldCKfAgoPUXVlcnlUb3BSZXF1ZXN0EiYKCWRpbWVuc2lvbhgBIAEoDjITLnN0YXRzLnYxLkRpbWVuc2lvbhIQCghwcm9wZXJ0eRgCIAEoCRIUCgdzZWN0aW9uGAMgASgNSACIAQESLgoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXRpbWVfem9uZRgGIAEoCRIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCRIYChBjb21wYXJlX3ByZXZpb3VzGAkgASgIQgoKCF9zZWN0aW9uItsBChBRdWVyeVRvcFJlc3BvbnNlEiMKB2VudHJpZXMYASADKAsyEi5zdGF0cy52MS5Ub3BFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEwoLdG90YWxfY291bnQYAyABKAQSIQoUcHJldmlvdXNfdG90YWxfY291bnQYBCABKARIAIgBARISCgp0b3RhbF9zaXplGAUgASgEEiQKCGNvdmVyYWdlGAYgASgLMhIuc3RhdHMudjEuQ292ZXJhZ2VCFwoVX3ByZXZpb3VzX3RvdGFsX2NvdW50IrUBCghUb3BFbnRyeRIQCghwcm9wZXJ0eRgBIAEoCRIUCgdzZWN0aW9uGAIgASgNSACIAQESEQoEaXRlbRgDIAEoDUgBiAEBEg0KBWNvdW50GAQgASgEEhsKDnByZXZpb3VzX2NvdW50GAUgASgESAKIAQESDQoFbGFiZWwYBiABKAkSCwoDdXJsGAcgASgJQgoKCF9zZWN0aW9uQgcKBV9pdGVtQhEKD19wcmV2aW91c19jb3VudCKnAQoSUXVlcnlDb3VudHNSZXF1ZXN0EiAKBWl0ZW1zGAEgAygLMhEuc3RhdHMudjEuSXRlbUtleRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJdGltZV96b25lGAQgASgJIjoKB0l0ZW1LZXkSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIMCgRpdGVtGAMgASgNIksKE1F1ZXJ5Q291bnRzUmVzcG9uc2USDgoGY291bnRzGAEgAygEEiQKCGNvdmVyYWdlGAIgASgLMhIuc3RhdHMudjEuQ292ZXJhZ2Ui3QEKCENvdmVyYWdlEi4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpmcmVzaF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtzZXR0bGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKaW5jb21wbGV0ZRgFIAEoCCqgAQoLR3JhbnVsYXJpdHkSGwoXR1JBTlVMQVJJVFlfVU5TUEVDSUZJRUQQABIcChhHUkFOVUxBUklUWV9RVUFSVEVSX0hPVVIQARIUChBHUkFOVUxBUklUWV9IT1VSEAISEwoPR1JBTlVMQVJJVFlfREFZEAMSFAoQR1JBTlVMQVJJVFlfV0VFSxAEEhUKEUdSQU5VTEFSSVRZX01PTlRIEAUqaQoJRGltZW5zaW9uEhkKFURJTUVOU0lPTl9VTlNQRUNJRklFRBAAEhYKEkRJTUVOU0lPTl9QUk9QRVJUWRABEhUKEURJTUVOU0lPTl9TRUNUSU9OEAISEgoORElNRU5TSU9OX0lURU0QAzL5AQoNQ291bnRzU2VydmljZRJPCgtRdWVyeVNlcmllcxIcLnN0YXRzLnYxLlF1ZXJ5U2VyaWVzUmVxdWVzdBodLnN0YXRzLnYxLlF1ZXJ5U2VyaWVzUmVzcG9uc2UiA5ACARJGCghRdWVyeVRvcBIZLnN0YXRzLnYxLlF1ZXJ5VG9wUmVxdWVzdBoaLnN0YXRzLnYxLlF1ZXJ5VG9wUmVzcG9uc2UiA5ACARJPCgtRdWVyeUNvdW50cxIcLnN0YXRzLnYxLlF1ZXJ5Q291bnRzUmVxdWVzdBodLnN0YXRzLnYxLlF1ZXJ5Q291bnRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * QuerySeriesRequest says what to count, when, and in which buckets.
@@ -139,6 +139,14 @@ export type QuerySeriesResponse = Message<"stats.v1.QuerySeriesResponse"> & {
    * @generated from field: stats.v1.Coverage coverage = 6;
    */
   coverage?: Coverage | undefined;
+
+  /**
+   * The names of the property and, as far as the request has them, of the section
+   * and the item, in this order.
+   *
+   * @generated from field: repeated stats.v1.Name names = 7;
+   */
+  names: Name[];
 };
 
 /**
@@ -147,6 +155,34 @@ export type QuerySeriesResponse = Message<"stats.v1.QuerySeriesResponse"> & {
  */
 export const QuerySeriesResponseSchema: GenMessage<QuerySeriesResponse> = /*@__PURE__*/
   messageDesc(file_stats_v1_counts, 1);
+
+/**
+ * Name is what the table labels calls a property, section or item.
+ *
+ * @generated from message stats.v1.Name
+ */
+export type Name = Message<"stats.v1.Name"> & {
+  /**
+   * Empty when it has none.
+   *
+   * @generated from field: string label = 1;
+   */
+  label: string;
+
+  /**
+   * Its address; empty when it has none.
+   *
+   * @generated from field: string url = 2;
+   */
+  url: string;
+};
+
+/**
+ * Describes the message stats.v1.Name.
+ * Use `create(NameSchema)` to create a new message.
+ */
+export const NameSchema: GenMessage<Name> = /*@__PURE__*/
+  messageDesc(file_stats_v1_counts, 2);
 
 /**
  * Bucket is the count of one part of the range.
@@ -196,7 +232,7 @@ export type Bucket = Message<"stats.v1.Bucket"> & {
  * Use `create(BucketSchema)` to create a new message.
  */
 export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 2);
+  messageDesc(file_stats_v1_counts, 3);
 
 /**
  * Pair is the bucket of the period before that stands for a bucket.
@@ -217,7 +253,7 @@ export type Pair = Message<"stats.v1.Pair"> & {
  * Use `create(PairSchema)` to create a new message.
  */
 export const PairSchema: GenMessage<Pair> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 3);
+  messageDesc(file_stats_v1_counts, 4);
 
 /**
  * QueryTopRequest says what to list.
@@ -295,7 +331,7 @@ export type QueryTopRequest = Message<"stats.v1.QueryTopRequest"> & {
  * Use `create(QueryTopRequestSchema)` to create a new message.
  */
 export const QueryTopRequestSchema: GenMessage<QueryTopRequest> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 4);
+  messageDesc(file_stats_v1_counts, 5);
 
 /**
  * QueryTopResponse is one page of the list, highest count first; entries with the
@@ -352,7 +388,7 @@ export type QueryTopResponse = Message<"stats.v1.QueryTopResponse"> & {
  * Use `create(QueryTopResponseSchema)` to create a new message.
  */
 export const QueryTopResponseSchema: GenMessage<QueryTopResponse> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 5);
+  messageDesc(file_stats_v1_counts, 6);
 
 /**
  * TopEntry is a property, section or item with its count.
@@ -416,7 +452,7 @@ export type TopEntry = Message<"stats.v1.TopEntry"> & {
  * Use `create(TopEntrySchema)` to create a new message.
  */
 export const TopEntrySchema: GenMessage<TopEntry> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 6);
+  messageDesc(file_stats_v1_counts, 7);
 
 /**
  * QueryCountsRequest names the items to count.
@@ -458,7 +494,7 @@ export type QueryCountsRequest = Message<"stats.v1.QueryCountsRequest"> & {
  * Use `create(QueryCountsRequestSchema)` to create a new message.
  */
 export const QueryCountsRequestSchema: GenMessage<QueryCountsRequest> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 7);
+  messageDesc(file_stats_v1_counts, 8);
 
 /**
  * ItemKey names an item.
@@ -493,7 +529,7 @@ export type ItemKey = Message<"stats.v1.ItemKey"> & {
  * Use `create(ItemKeySchema)` to create a new message.
  */
 export const ItemKeySchema: GenMessage<ItemKey> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 8);
+  messageDesc(file_stats_v1_counts, 9);
 
 /**
  * QueryCountsResponse holds a count for each item of the request.
@@ -521,7 +557,7 @@ export type QueryCountsResponse = Message<"stats.v1.QueryCountsResponse"> & {
  * Use `create(QueryCountsResponseSchema)` to create a new message.
  */
 export const QueryCountsResponseSchema: GenMessage<QueryCountsResponse> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 9);
+  messageDesc(file_stats_v1_counts, 10);
 
 /**
  * Coverage says which range an answer counted, and how sure the counts are.
@@ -574,7 +610,7 @@ export type Coverage = Message<"stats.v1.Coverage"> & {
  * Use `create(CoverageSchema)` to create a new message.
  */
 export const CoverageSchema: GenMessage<Coverage> = /*@__PURE__*/
-  messageDesc(file_stats_v1_counts, 10);
+  messageDesc(file_stats_v1_counts, 11);
 
 /**
  * Granularity is the length of a bucket. Days, weeks and months are those of the
@@ -689,7 +725,10 @@ export const DimensionSchema: GenEnum<Dimension> = /*@__PURE__*/
  *                        tokens. The message says how to open it.
  *   FAILED_PRECONDITION  the range is so old that only hours or days are left
  *                        of it, which do not fit the time zone or the
- *                        granularity; the message names what fits.
+ *                        granularity. The message names what fits, and so does
+ *                        google.rpc.ErrorInfo in the details, for programs: its
+ *                        metadata has granularity, for example
+ *                        GRANULARITY_DAY, and time_zone, for example UTC.
  *   RESOURCE_EXHAUSTED   too many queries are running; google.rpc.RetryInfo
  *                        says when to try again.
  *   UNIMPLEMENTED        this process answers no queries; the message says

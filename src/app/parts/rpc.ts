@@ -1,19 +1,29 @@
 /** The RPC port: who may call, what each call passes through, and the servers that answer. */
 import { TokenStore } from "../../auth/token-store.js";
 import type { Config } from "../../config.js";
-import { authenticate, refusesUnknown } from "../../rpc/authentication.js";
+import { CountQueries, createQueryPool } from "../../counts/count-queries.js";
+import {
+  authenticate,
+  permit,
+  refuse,
+  refusesUnknown,
+  whyReadingIsClosed,
+} from "../../rpc/authentication.js";
+import { createCountsMethods } from "../../rpc/counts-methods.js";
 import { createFastLane } from "../../rpc/fast-lane/fast-lane.js";
 import { BodyLimits, limitWaiting } from "../../rpc/limits.js";
 import { Rejections } from "../../rpc/rejections.js";
 import { createRoutes, createStatsMethods } from "../../rpc/routes.js";
 import { createRpcDispatcher } from "../../rpc/stock-lane.js";
-import type { UnaryInterceptor } from "../../rpc/unary-method.js";
+import type { UnaryInterceptor, UnaryMethod } from "../../rpc/unary-method.js";
 import { connectionAddress, trustProxies } from "../../server/caller-address.js";
 import { connectionsWithin, openFilesLimit } from "../../server/connection-limit.js";
 import { allowOrigins } from "../../server/cors.js";
+import { isLoopback } from "../../server/listen.js";
 import { RpcServer } from "../../server/rpc-server.js";
 import { TlsCertificates } from "../../server/tls-certificates.js";
 import { createCallLog } from "../../telemetry/calls.js";
+import type { DatabaseParts } from "./database.js";
 import type { IngestParts } from "./ingest.js";
 import { job, part, type Registrations } from "./part.js";
 import type { ProcessParts } from "./process.js";
@@ -24,19 +34,24 @@ export interface RpcParts {
   readonly tokens: TokenStore | undefined;
   /** undefined: no TLS. */
   readonly tlsCertificates: TlsCertificates | undefined;
+  readonly countQueries: CountQueries;
   /** Around each call of the API; the first is the outermost. */
   readonly interceptors: readonly UnaryInterceptor[];
+  /** The API. */
+  readonly methods: readonly UnaryMethod[];
   readonly rpcServer: RpcServer;
 }
 
-type Needs = RpcParts & IngestParts & ProcessParts;
+type Needs = RpcParts & IngestParts & ProcessParts & Pick<DatabaseParts, "databaseUrl">;
 
 export function rpcParts({ shutdownTimeoutMs }: Pick<Config, "shutdownTimeoutMs">): Registrations<RpcParts> {
   return {
     rejections: part(() => new Rejections()),
     tokens: part(createTokenStore),
     tlsCertificates: job(createTlsCertificates),
+    countQueries: part(createCountQueries, (queries) => queries.close()),
     interceptors: part(createInterceptors),
+    methods: part(createMethods),
     rpcServer: part(createRpcServer, (server) => server.drain(shutdownTimeoutMs)),
   };
 }
@@ -54,37 +69,61 @@ function createTlsCertificates({ config, clock, logger }: Needs): TlsCertificate
 }
 
 /** What watches calls comes first, so that it sees what the others refuse, too. */
-function createInterceptors({ config, metrics, tracing, tokens, logger, clock }: Needs): UnaryInterceptor[] {
+function createInterceptors({ metrics, tracing, tokens, logger, clock }: Needs): UnaryInterceptor[] {
   return [
     metrics?.interceptor,
     tracing?.interceptor,
     logger.isLevelEnabled("debug") ? createCallLog({ logger, clock }) : undefined,
     tokens && authenticate(tokens),
-    limitWaiting(config.maxCallsInFlight),
   ].filter((interceptor) => interceptor !== undefined);
+}
+
+function createCountQueries({ config, databaseUrl, clock, logger }: Needs): CountQueries {
+  const queryPool = createQueryPool({
+    url: databaseUrl,
+    logger,
+    timeoutMs: config.countsQueryTimeoutMs,
+    maxInFlight: config.countsMaxQueries,
+  });
+  return new CountQueries({ queryPool, clock });
+}
+
+function createMethods(needs: Needs): UnaryMethod[] {
+  const { config, admission, flusher, rejections, interceptors, countQueries, tokens, tracing, clock } =
+    needs;
+  const hasTokens = tokens !== undefined;
+  const closed = whyReadingIsClosed({
+    isLocal: isLoopback(config.host),
+    hasTokens,
+    isOpen: config.countsAccess === "open",
+  });
+  return [
+    ...createStatsMethods({
+      admission,
+      flusher: tracing?.intake(flusher) ?? flusher,
+      rejections,
+      interceptors: [...interceptors, permit("push"), limitWaiting(config.maxCallsInFlight)],
+      batchMaxEvents: config.batchMaxEvents,
+    }),
+    ...createCountsMethods({
+      counts: countQueries,
+      clock,
+      hasTokens,
+      interceptors: [...interceptors, closed === undefined ? permit("read") : refuse(closed)],
+    }),
+  ];
 }
 
 function createRpcServer({
   config,
-  admission,
-  flusher,
-  rejections,
-  interceptors,
+  methods,
   health,
   stopping,
   tlsCertificates,
   tokens,
   logger,
   metrics,
-  tracing,
 }: Needs): RpcServer {
-  const methods = createStatsMethods({
-    admission,
-    flusher: tracing?.intake(flusher) ?? flusher,
-    rejections,
-    interceptors,
-    batchMaxEvents: config.batchMaxEvents,
-  });
   const limits = new BodyLimits(config);
   const refusesByHeader = tokens && refusesUnknown(tokens, methods);
   const callerAddress = config.trustProxy === undefined ? connectionAddress : trustProxies(config.trustProxy);

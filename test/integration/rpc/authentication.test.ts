@@ -15,8 +15,8 @@ const PROTOCOLS = ["connect over http/1.1", "connect over http/2", "grpc"] as co
 const LANES = ["fast", "stock"] as const;
 
 const CALLERS: Readonly<Record<string, Caller>> = {
-  "Bearer any": { id: "1", name: "any", properties: undefined },
-  "Bearer news": { id: "2", name: "news", properties: new Set(["news"]) },
+  "Bearer any": { id: "1", name: "any", may: new Set(["push"]), properties: undefined },
+  "Bearer news": { id: "2", name: "news", may: new Set(["push"]), properties: new Set(["news"]) },
 };
 const tokens = { identify: (header: string | undefined) => CALLERS[header ?? ""] };
 

@@ -304,7 +304,12 @@ describe("PushBatch by a caller who may push some properties", () => {
 
   function rigOfNewsOnly(): Rig {
     const rig = new Rig();
-    rig.asWhom = { id: "0123456789abcdef", name: "news", properties: new Set(["news"]) };
+    rig.asWhom = {
+      id: "0123456789abcdef",
+      name: "news",
+      may: new Set(["push"]),
+      properties: new Set(["news"]),
+    };
     return rig;
   }
 
@@ -441,7 +446,7 @@ describe("the count of events that were refused", () => {
 
   it("has those that the token does not allow", () => {
     const rig = new Rig();
-    rig.asWhom = { id: "0123456789abcdef", name: "news", properties: new Set() };
+    rig.asWhom = { id: "0123456789abcdef", name: "news", may: new Set(["push"]), properties: new Set() };
     rig.error({ events: goods(2) });
     expect(rig.rejections.read()).toEqual({ ...NONE, permission_denied: 2 });
   });

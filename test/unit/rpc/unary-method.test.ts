@@ -3,13 +3,10 @@ import { createServiceContainer } from "../../../src/app/container.js";
 import { loadConfig } from "../../../src/config.js";
 import { SpanRecorder } from "../../support/span-recorder.js";
 
-/** The one that bounds how many calls wait is always there. */
-const ALWAYS = 1;
-
-/** How many interceptors stand around each call of a service with these settings, besides. */
+/** How many interceptors stand around each call of a service with these settings. */
 function countInterceptors(environment: Readonly<Record<string, string>>): number {
   const config = loadConfig(environment);
-  return createServiceContainer(config, pino({ level: config.logLevel })).cradle.interceptors.length - ALWAYS;
+  return createServiceContainer(config, pino({ level: config.logLevel })).cradle.interceptors.length;
 }
 
 describe("the interceptors around a call", () => {

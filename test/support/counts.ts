@@ -1,0 +1,82 @@
+/** Databases with counts, and a port that tells them; it pushes nothing. */
+import type { Pool } from "pg";
+import { CountQueries, createQueryPool } from "../../src/counts/count-queries.js";
+import { createCountsMethods } from "../../src/rpc/counts-methods.js";
+import type { UnaryInterceptor } from "../../src/rpc/unary-method.js";
+import { type LanePort, openLanePort } from "./lane-pair.js";
+import { silent } from "./rpc-port.js";
+
+/** An event, as far as it is counted. */
+export interface CountedEvent {
+  readonly property: string;
+  readonly section: number;
+  readonly item: number;
+  /** Unix milliseconds. */
+  readonly at: number;
+}
+
+/** Writes rows of events, which are not counted by that. */
+export async function insertEvents(pool: Pool, events: readonly CountedEvent[]): Promise<void> {
+  await pool.query(
+    `INSERT INTO incoming (id, property, property_section, property_id, stamp)
+     SELECT gen_random_uuid(), property, section, item, to_timestamp(at / 1000.0)
+     FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS events (property, section, item, at)`,
+    [
+      events.map(({ property }) => property),
+      events.map(({ section }) => section),
+      events.map(({ item }) => item),
+      events.map(({ at }) => at),
+    ],
+  );
+}
+
+/** Makes the counts what the rows add up to, all of them fresh at `now` (Unix milliseconds). */
+export async function countRows(pool: Pool, now: number): Promise<void> {
+  for (const [table, seconds] of [
+    ["counts_quarter_hour", 900],
+    ["counts_hour", 3_600],
+    ["counts_day", 86_400],
+  ] as const) {
+    await pool.query(`TRUNCATE ${table}`);
+    await pool.query(
+      `INSERT INTO ${table} (property, section, item, bucket, count)
+       SELECT property, coalesce(property_section, 0), coalesce(property_id, 0),
+         to_timestamp(floor(extract(epoch FROM stamp) / ${seconds}) * ${seconds}), count(*)
+       FROM incoming GROUP BY GROUPING SETS ((property, 4), (property, property_section, 4), (property, property_section, property_id, 4))`,
+    );
+  }
+  await pool.query("UPDATE counts_state SET fresh_at = to_timestamp($1 / 1000.0)", [now]);
+  await pool.query("DELETE FROM counts_backfill");
+}
+
+export interface CountsPortOptions {
+  readonly url: string;
+  readonly now: () => number;
+  readonly hasTokens?: boolean;
+  readonly interceptors?: readonly UnaryInterceptor[];
+  readonly maxInFlight?: number;
+  readonly timeoutMs?: number;
+  readonly hasFastLane?: boolean;
+}
+
+/** A port that answers queries. */
+export interface CountsPort extends LanePort, AsyncDisposable {
+  readonly queries: CountQueries;
+}
+
+/** Opens a port for CountsService over a database; dispose of it at the end. */
+export async function openCountsPort(options: CountsPortOptions): Promise<CountsPort> {
+  const { url, now, hasTokens = false, interceptors = [], maxInFlight = 16, timeoutMs = 10_000 } = options;
+  const queryPool = createQueryPool({ url, logger: silent, timeoutMs, maxInFlight });
+  const queries = new CountQueries({ queryPool, clock: { now } });
+  const methods = createCountsMethods({ counts: queries, clock: { now }, hasTokens, interceptors });
+  const port = await openLanePort(methods, { hasFastLane: options.hasFastLane ?? true });
+  return {
+    ...port,
+    queries,
+    async [Symbol.asyncDispose]() {
+      await port.server.close();
+      await queries.close();
+    },
+  };
+}
