@@ -1,14 +1,12 @@
 /** The command `push`: sends events from the command line or standard input to a running service. */
-import { fstatSync } from "node:fs";
 import { Option } from "commander";
 import { createBufferingClient } from "../../client/src/buffering-client.js";
 import type { StatsEvent } from "../../client/src/event.js";
 import { backgroundClock, systemClock } from "../util/clock.js";
-import { codeOf, messageOf } from "../util/error-message.js";
+import { messageOf } from "../util/error-message.js";
 import { type Call, type CommandDefinition, parseUrl, parseWholeNumber, UsageError } from "./command.js";
-import { type EventLine, readEventLines } from "./push/event-lines.js";
-import { PushProgress } from "./push/push-progress.js";
-import { exitStatus, reportPush } from "./push/push-report.js";
+import { CountedInput, type EventLine, inputBytes, readEventLines } from "./push/event-lines.js";
+import { exitStatus, PushProgress, reportPush } from "./push/push-report.js";
 import { PushRun } from "./push/push-run.js";
 import { SERVICE_URL_SETTINGS, type ServiceUrlSetting, serviceUrl } from "./service-url.js";
 
@@ -123,39 +121,6 @@ function createClient(...[url, options]: Parameters<typeof createBufferingClient
     return createBufferingClient(url, options);
   } catch (cause) {
     throw new UsageError(messageOf(cause).replace(/^baseUrl/, "--url"), { cause });
-  }
-}
-
-/** The length of standard input when it is a file. */
-function inputBytes(): number | undefined {
-  const stats = fstatSync(0);
-  if (stats.isDirectory()) {
-    // Node would take it for an empty input.
-    throw new UsageError("standard input is a directory");
-  }
-  return stats.isFile() && stats.size > 0 ? stats.size : undefined;
-}
-
-/** Standard input, whose end by our own hand is an end like another. */
-class CountedInput implements AsyncIterable<Uint8Array> {
-  bytes = 0;
-  readonly #stream: NodeJS.ReadStream;
-
-  constructor(stream: NodeJS.ReadStream) {
-    this.#stream = stream;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    try {
-      for await (const chunk of this.#stream) {
-        this.bytes += (chunk as Buffer).length;
-        yield chunk as Buffer;
-      }
-    } catch (error) {
-      if (codeOf(error) !== "ERR_STREAM_PREMATURE_CLOSE") {
-        throw error;
-      }
-    }
   }
 }
 

@@ -1,8 +1,10 @@
-/** Reads events, one a line in JSON, from a stream; it holds no more than one line. */
+/** Reads events, one a line in JSON, from standard input; it holds no more than one line. */
+import { fstatSync } from "node:fs";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import type { StatsEvent } from "../../../client/src/event.js";
 import { EventSchema } from "../../../gen/stats/v1/stats_pb.js";
-import { messageOf } from "../../util/error-message.js";
+import { codeOf, messageOf } from "../../util/error-message.js";
+import { UsageError } from "../command.js";
 
 /** One line that is not blank: an event, or why it is none. */
 export type EventLine = { readonly number: number } & (
@@ -13,6 +15,39 @@ export type EventLine = { readonly number: number } & (
 /** The longest event takes some 200; more has another reason. */
 const LINE_MAX_BYTES = 16 * 1024;
 const NEWLINE = 0x0a;
+
+/** The length of standard input when it is a file. */
+export function inputBytes(): number | undefined {
+  const stats = fstatSync(0);
+  if (stats.isDirectory()) {
+    // Node would take it for an empty input.
+    throw new UsageError("standard input is a directory");
+  }
+  return stats.isFile() && stats.size > 0 ? stats.size : undefined;
+}
+
+/** Standard input, whose end by our own hand is an end like another. */
+export class CountedInput implements AsyncIterable<Uint8Array> {
+  bytes = 0;
+  readonly #stream: NodeJS.ReadStream;
+
+  constructor(stream: NodeJS.ReadStream) {
+    this.#stream = stream;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of this.#stream) {
+        this.bytes += (chunk as Buffer).length;
+        yield chunk as Buffer;
+      }
+    } catch (error) {
+      if (codeOf(error) !== "ERR_STREAM_PREMATURE_CLOSE") {
+        throw error;
+      }
+    }
+  }
+}
 
 /** The lines of `input`, the first of which has number 1. Blank ones count, and are left out. */
 export async function* readEventLines(input: AsyncIterable<Uint8Array>): AsyncGenerator<EventLine> {

@@ -1,7 +1,58 @@
-/** What the command `push` says when it is over, to people and to shells. */
+/** What the command `push` shows while it runs, on a terminal, and what it says when it is over. */
+import { MultiBar } from "cli-progress";
 import { EXIT_REFUSED, EXIT_UNREACHABLE } from "../command.js";
 import { complain, print } from "../print.js";
 import type { PushResult } from "./push-run.js";
+
+/** A terminal, or not. */
+export interface ProgressStream extends NodeJS.WritableStream {
+  readonly isTTY?: boolean | undefined;
+}
+
+/** What is shown. */
+export interface ProgressCounts {
+  readonly bytes: number;
+  readonly acknowledged: number;
+  readonly faulty: number;
+}
+
+const COUNTS = "{acknowledged} acknowledged, {faulty} not accepted";
+
+/** Open from the start until `close()`. */
+export class PushProgress {
+  readonly #stream: ProgressStream;
+  readonly #bars: MultiBar | undefined;
+  readonly #bar: ReturnType<MultiBar["create"]> | undefined;
+
+  /** `totalBytes`: length of the input, if it has one. */
+  constructor(stream: ProgressStream, totalBytes: number | undefined) {
+    this.#stream = stream;
+    if (stream.isTTY === true) {
+      const format = totalBytes === undefined ? COUNTS : `[{bar}] {percentage}% | ${COUNTS}`;
+      this.#bars = new MultiBar({ stream, format, clearOnComplete: true, hideCursor: true, fps: 5 });
+      this.#bar = this.#bars.create(totalBytes ?? 1, 0, { acknowledged: 0, faulty: 0 });
+    }
+  }
+
+  update({ bytes, ...counts }: ProgressCounts): void {
+    this.#bar?.update(Math.min(bytes, this.#bar.getTotal()), counts);
+  }
+
+  /** Writes a line of text, above the bar if there is one. */
+  print(line: string): void {
+    if (this.#bars === undefined) {
+      this.#stream.write(`${line}\n`);
+    } else {
+      this.#bars.log(`${line}\n`);
+    }
+  }
+
+  close(): void {
+    // Lines that were printed since the bar was drawn last wait for the next time.
+    this.#bars?.update();
+    this.#bars?.stop();
+  }
+}
 
 /** What a shell reports of a process that a signal ended. */
 const EXIT_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;

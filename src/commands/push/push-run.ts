@@ -1,10 +1,10 @@
 /** One run of the command `push`: feeds lines to a buffering client until the input or someone's patience ends. */
 import { Code, type ConnectError } from "@connectrpc/connect";
 import type { BufferingClient } from "../../../client/src/buffering-client.js";
+import type { StatsEvent } from "../../../client/src/event.js";
 import type { BufferingOptions, Failure, Rejection } from "../../../client/src/options.js";
 import { type Clock, TIMER_MAX_MS } from "../../util/clock.js";
 import type { EventLine } from "./event-lines.js";
-import { LineLedger } from "./line-ledger.js";
 
 /** Why a run ended before its input did. */
 export type PushStop =
@@ -44,6 +44,47 @@ const REFUSING_CODES: ReadonlySet<Code> = new Set([
   Code.PermissionDenied,
   Code.Unimplemented,
 ]);
+
+/**
+ * Which lines have been read, and which of them are settled. A line is settled when its event was acknowledged or rejected, or when it is no event.
+ */
+class LineLedger {
+  /** By the event, in the order of the lines. */
+  readonly #pending = new Map<StatsEvent, number>();
+  #last = 0;
+  /** Lines that are no event. */
+  bad = 0;
+
+  /** The line was read; its event is on its way. */
+  read(line: number, event: StatsEvent): void {
+    this.#last = line;
+    this.#pending.set(event, line);
+  }
+
+  /** The line was read, and is no event. */
+  readBad(line: number): void {
+    this.#last = line;
+    this.bad += 1;
+  }
+
+  /** Returns the line of an event that has its answer. */
+  settle(event: StatsEvent): number | undefined {
+    const line = this.#pending.get(event);
+    this.#pending.delete(event);
+    return line;
+  }
+
+  /** The last line read. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** Up to this line all are settled, this one included; 0: none. */
+  get settledThrough(): number {
+    const [oldest] = this.#pending.values();
+    return oldest === undefined ? this.#last : oldest - 1;
+  }
+}
 
 /** Runs once. */
 export class PushRun {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { fetchStatus } from "../../../src/commands/fetch-status.js";
+import { fetchStatus } from "../../../src/commands/status.js";
 
 const STATUS = { liveness: { ok: true }, readiness: { ok: true }, events: {}, queue: {}, flush: {} };
 

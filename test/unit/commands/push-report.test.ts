@@ -1,5 +1,5 @@
 import { Writable } from "node:stream";
-import { PushProgress } from "../../../src/commands/push/push-progress.js";
+import { PushProgress } from "../../../src/commands/push/push-report.js";
 
 const COUNTS = { bytes: 50, acknowledged: 7, faulty: 2 };
 
