@@ -5,7 +5,8 @@ import type { StatsEvent } from "../../client/src/event.js";
 import { backgroundClock, systemClock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import { type Call, type CommandDefinition, parseUrl, parseWholeNumber, UsageError } from "./command.js";
-import { CountedInput, type EventLine, inputBytes, readEventLines } from "./push/event-lines.js";
+import { diagnose } from "./push/diagnosis.js";
+import { EventInput, oneEvent } from "./push/event-lines.js";
 import { exitStatus, PushProgress, reportPush } from "./push/push-report.js";
 import { PushRun } from "./push/push-run.js";
 import { SERVICE_URL_SETTINGS, type ServiceUrlSetting, serviceUrl } from "./service-url.js";
@@ -32,9 +33,13 @@ type PushCall = Call<PushOptions, ServiceUrlSetting | "statsToken">;
 export const definePush: CommandDefinition = (command, line) => {
   command
     .description(
-      "Send one event, or one for each line of standard input, to a running service.\n\n" +
+      "Send events to a running service: the lines of a file or of standard input, or one that the options name.\n\n" +
         "Ends with 0 if all events were accepted, 1 if some were not, 69 if the service is out of reach, 77 if it refuses " +
         "the caller, 130 after Ctrl-C. A run that ends early says from which line to go on.",
+    )
+    .argument(
+      "[file]",
+      'lines such as {"property":"news","section":3,"item":42}; - or absent: standard input',
     )
     .optionsGroup("One event:")
     .option("--property <NAME>", "what is counted")
@@ -43,7 +48,7 @@ export const definePush: CommandDefinition = (command, line) => {
     .option("--event-id <UUID>", "an id for the event, a UUIDv7 (default: a new one)")
     .optionsGroup("Many events:")
     .addOption(
-      new Option("--stdin", 'read lines such as {"property":"news","section":3,"item":42}').conflicts([
+      new Option("--stdin", "read standard input, also from a terminal").conflicts([
         "property",
         "section",
         "item",
@@ -69,12 +74,12 @@ export const definePush: CommandDefinition = (command, line) => {
 };
 
 /** Resolves with the exit status. */
-async function runPush({ options, read }: PushCall): Promise<number> {
-  const event = eventOf(options);
-  const patienceMs = 1_000 * options.timeout;
+async function runPush({ options, operands: [file], read }: PushCall): Promise<number> {
+  const event = eventOf(options, file);
   const url = options.url ?? serviceUrl(read);
   const token = options.token ?? read("statsToken").statsToken;
-  const progress = new PushProgress(process.stderr, event === undefined ? inputBytes() : undefined);
+  const source = event === undefined ? new EventInput(file) : oneEvent(event);
+  const progress = new PushProgress(process.stderr, source.totalBytes);
   const run = new PushRun({
     createClient: (buffering) =>
       createClient(url, {
@@ -83,35 +88,50 @@ async function runPush({ options, read }: PushCall): Promise<number> {
         ...(token && { token }),
       }),
     clock: systemClock,
-    patienceMs,
+    patienceMs: 1_000 * options.timeout,
+    diagnose: (error) => diagnose(url, error),
+    onWaiting: (reason) =>
+      progress.print(`stats-service: ${reason}; trying for ${options.timeout} s in all (--timeout)`),
     onFault: (line, what) =>
       progress.print(event === undefined ? `line ${line} ${what}` : `the event ${what}`),
   });
-  const onSignal = (signal: "SIGINT" | "SIGTERM") => run.stop({ kind: "signal", signal });
-  // The second one ends the process at once.
-  process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
-  const input = new CountedInput(process.stdin);
-  const show = () => progress.update({ bytes: input.bytes, ...run.counts });
-  const stopShowing = every(PROGRESS_INTERVAL_MS, show);
-  // Ends the wait for a next line.
-  void run.stopped.then(() => process.stdin.destroy());
-  const result = await run.push(event === undefined ? readEventLines(input) : oneLine(event));
+  stopOnSignals(run);
+  void run.stopped.then(() => source.close());
+  const stopShowing = every(PROGRESS_INTERVAL_MS, () =>
+    progress.update({ bytes: source.bytes, ...run.counts }),
+  );
+  const result = await run.push(source.lines());
   stopShowing();
   progress.close();
-  reportPush(result, { isJson: options.json === true, hasLines: event === undefined });
+  reportPush(result, { isJson: options.json === true, hasLines: event === undefined, file });
   return exitStatus(result);
 }
 
-/** The event on the command line; undefined when events come from standard input. */
-function eventOf({ property, section, item, stdin, eventId }: PushOptions): StatsEvent | undefined {
+/** The second signal ends the process at once. */
+function stopOnSignals(run: PushRun): void {
+  const onSignal = (signal: "SIGINT" | "SIGTERM") => run.stop({ kind: "signal", signal });
+  process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
+}
+
+/** The event on the command line; undefined when events come from a file or standard input. */
+function eventOf(
+  { property, section, item, stdin, eventId }: PushOptions,
+  file: string | undefined,
+): StatsEvent | undefined {
+  const isGiven = [property, section, item, eventId].some((value) => value !== undefined);
+  if (file !== undefined && (isGiven || stdin === true)) {
+    throw new UsageError(`a file and ${isGiven ? "an event" : "--stdin"} exclude each other`);
+  }
   if (property !== undefined && section !== undefined && item !== undefined) {
     return { property, section, item, eventId };
   }
-  if ([property, section, item, eventId].some((value) => value !== undefined)) {
+  if (isGiven) {
     throw new UsageError("an event needs --property, --section and --item");
   }
-  if (stdin !== true && process.stdin.isTTY) {
-    throw new UsageError("push takes --property, --section and --item, or events on standard input");
+  if (file === undefined && stdin !== true && process.stdin.isTTY) {
+    throw new UsageError(
+      "push takes a file, or --property, --section and --item, or events on standard input",
+    );
   }
   return undefined;
 }
@@ -122,10 +142,6 @@ function createClient(...[url, options]: Parameters<typeof createBufferingClient
   } catch (cause) {
     throw new UsageError(messageOf(cause).replace(/^baseUrl/, "--url"), { cause });
   }
-}
-
-async function* oneLine(event: StatsEvent): AsyncGenerator<EventLine> {
-  yield { number: 1, event };
 }
 
 /** Calls `work` again and again; returns what ends that. */

@@ -6,7 +6,7 @@ import type { Settings } from "../config.js";
 import type { ServiceStatus } from "../telemetry/service-status.js";
 import { systemClock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
-import { type Call, type CommandDefinition, EXIT_UNREACHABLE, EXIT_USAGE, parseUrl } from "./command.js";
+import { type Call, type CommandDefinition, EXIT_UNREACHABLE, parseUrl } from "./command.js";
 import { describeStatus } from "./describe-status.js";
 import { complain, print } from "./print.js";
 import { urlOf } from "./service-url.js";
@@ -40,12 +40,6 @@ async function showStatus({
   read,
 }: Call<StatusOptions, (typeof SETTINGS)[number]>): Promise<number> {
   const base = adminUrl ?? adminUrlOf(read(...SETTINGS));
-  if (base === undefined) {
-    complain(
-      'ADMIN_PORT is 0, so only the service knows its port: take it from its log line "ready", as --admin-url',
-    );
-    return EXIT_USAGE;
-  }
   let status: ServiceStatus;
   try {
     status = await fetchStatus(base);
@@ -57,8 +51,8 @@ async function showStatus({
   return status.liveness.ok && status.readiness.ok ? 0 : 1;
 }
 
-function adminUrlOf({ host, adminPort }: Pick<Settings, (typeof SETTINGS)[number]>): string | undefined {
-  return adminPort === 0 ? undefined : urlOf("http", host, adminPort);
+function adminUrlOf({ host, adminPort }: Pick<Settings, (typeof SETTINGS)[number]>): string {
+  return urlOf({ scheme: "http", host, port: adminPort, setting: "ADMIN_PORT", option: "--admin-url" });
 }
 
 /**
@@ -66,9 +60,9 @@ function adminUrlOf({ host, adminPort }: Pick<Settings, (typeof SETTINGS)[number
  *
  * @throws Error that says in a line why there is no status.
  */
-export async function fetchStatus(base: string): Promise<ServiceStatus> {
+export async function fetchStatus(base: string, timeoutMs = TIMEOUT_MS): Promise<ServiceStatus> {
   const url = new URL("status", base.endsWith("/") ? base : `${base}/`);
-  const { code, body } = await request(url);
+  const { code, body } = await request(url, timeoutMs);
   if (code !== 200) {
     throw new Error(`${url.href} answers ${code}; is it the admin port of a stats-service?`);
   }
@@ -80,10 +74,10 @@ export async function fetchStatus(base: string): Promise<ServiceStatus> {
 }
 
 /** Not by fetch(), which refuses some ports that a service may well have (https://fetch.spec.whatwg.org/#port-blocking). */
-function request(url: URL): Promise<{ code: number | undefined; body: string }> {
+function request(url: URL, timeoutMs: number): Promise<{ code: number | undefined; body: string }> {
   const get = url.protocol === "https:" ? getHttps : getHttp;
   return new Promise((resolve, reject) => {
-    get(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }, (response) => {
+    get(url, { signal: AbortSignal.timeout(timeoutMs) }, (response) => {
       text(response).then((body) => resolve({ code: response.statusCode, body }), reject);
     }).on("error", reject);
   });

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { open } from "node:fs/promises";
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { TestDatabase } from "../support/database.js";
@@ -110,12 +111,59 @@ test("Ctrl-C sends what was read, and tells where to go on", async () => {
   expect(await stored()).toHaveLength(Number(settled));
 });
 
+test("pushes the lines of a file, and tells how to go on with it", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "stats-push-"));
+  try {
+    const file = join(folder, "events of today.jsonl");
+    await writeFile(file, line(1) + line(2));
+    expect(await push([file, "--durable"])).toMatchObject({ status: 0, stderr: "" });
+    expect((await stored()).map(({ item }) => item)).toEqual(["1", "2"]);
+
+    const dead = ["--url", `http://127.0.0.1:${await freePort()}`, "--timeout", "1"];
+    const { status, stderr } = await push([file, ...dead]);
+    expect(status).toBe(69);
+    expect(stderr).toContain(`to go on: tail -n +1 '${file}' | stats-service push --stdin\n`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("follows PORT and HOST when no URL is given", async () => {
+  const { port } = new URL(service.url);
+  const args = ["--property", "news", "--section", "3", "--item", "42", "--durable"];
+  for (const host of ["127.0.0.1", "0.0.0.0"]) {
+    expect(await push(args, "", { STATS_URL: "", HOST: host, PORT: port })).toMatchObject({ status: 0 });
+  }
+  expect(await push(args, "", { STATS_URL: "", PORT: "0" })).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("PORT is 0, so only the service knows its port"),
+  });
+});
+
+test("says at once that a URL is that of the admin port", async () => {
+  const { status, stderr } = await push(["--url", service.adminUrl], line(1));
+  expect(status).toBe(69);
+  expect(stderr).toContain(`out of reach: ${service.adminUrl} is the admin port of a stats-service`);
+});
+
+test("says within a second what it waits for, and ends at once at Ctrl-C", async () => {
+  const { child, stdin, ended } = start(["--url", `http://127.0.0.1:${await freePort()}`]);
+  stdin.end(line(1));
+  await once(child.stderr as NodeJS.ReadableStream, "data");
+  const signalledAt = performance.now();
+  child.kill("SIGINT");
+  const { status, stderr } = await ended;
+  expect(status).toBe(130);
+  expect(performance.now() - signalledAt).toBeLessThan(5_000);
+  expect(stderr).toMatch(/^stats-service: nothing listens on 127\.0\.0\.1:\d+; trying for 30 s in all/);
+});
+
 test("exits with 69 when the service is out of reach", async () => {
   const url = `http://127.0.0.1:${await freePort()}`;
   const { status, stderr, stdout } = await push(["--url", url, "--timeout", "1"], line(1));
   expect(status).toBe(69);
   expect(stdout).toBe("0 acknowledged, 0 rejected, 0 bad lines, 1 without an answer\n");
-  expect(stderr).toContain(`the service is out of reach: [unavailable] no answer from ${url}`);
+  expect(stderr).toContain(`the service is out of reach: nothing listens on ${new URL(url).host}`);
   expect(stderr).toContain("to go on: tail -n +1\n");
 });
 
@@ -141,7 +189,7 @@ test("sends STATS_TOKEN, and exits with 77 when it is refused", async () => {
     const { status, stderr } = await push(["--url", url], line(1), { STATS_TOKEN: "secret" });
     expect(status).toBe(77);
     expect(seen).toEqual(["Bearer secret"]);
-    expect(stderr).toContain("the service refuses the call: [unauthenticated]");
+    expect(stderr).toContain("the service refuses the caller: [unauthenticated]");
     expect(stderr).not.toContain("secret");
   } finally {
     gate.close();
@@ -173,6 +221,9 @@ test.each([
   [["--url", "nowhere"], "option '--url <URL>' argument 'nowhere' is invalid."],
   [["--token", "abc\ndef"], "token has characters that a header cannot carry"],
   [["--timeout", "0"], "option '--timeout <S>' argument '0' is invalid. It takes a whole number from 1."],
+  [["no-such.jsonl"], "cannot read no-such.jsonl: ENOENT"],
+  [["."], ". is a directory"],
+  [["package.json", "--property", "news"], "a file and an event exclude each other"],
   [["--colour", "red"], "unknown option '--colour'"],
 ])("exits with 2 and says what is wrong with the command line: %j", async (args, message) => {
   const { status, stderr } = await push(args);

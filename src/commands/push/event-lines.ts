@@ -1,5 +1,5 @@
-/** Reads events, one a line in JSON, from standard input; it holds no more than one line. */
-import { fstatSync } from "node:fs";
+/** Reads events, one a line in JSON, from a file or standard input; it holds no more than one line. */
+import { createReadStream, fstatSync, openSync } from "node:fs";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import type { StatsEvent } from "../../../client/src/event.js";
 import { EventSchema } from "../../../gen/stats/v1/stats_pb.js";
@@ -16,26 +16,61 @@ export type EventLine = { readonly number: number } & (
 const LINE_MAX_BYTES = 16 * 1024;
 const NEWLINE = 0x0a;
 
-/** The length of standard input when it is a file. */
-export function inputBytes(): number | undefined {
-  const stats = fstatSync(0);
-  if (stats.isDirectory()) {
-    // Node would take it for an empty input.
-    throw new UsageError("standard input is a directory");
-  }
-  return stats.isFile() && stats.size > 0 ? stats.size : undefined;
+/** Where events come from. */
+export interface EventSource {
+  /** Read so far. */
+  readonly bytes: number;
+  /** undefined: unknown, as that of a pipe. */
+  readonly totalBytes: number | undefined;
+  /** To be called once. */
+  lines(): AsyncIterable<EventLine>;
+  /** Ends the wait for a next line. */
+  close(): void;
 }
 
-/** Standard input, whose end by our own hand is an end like another. */
-export class CountedInput implements AsyncIterable<Uint8Array> {
-  bytes = 0;
-  readonly #stream: NodeJS.ReadStream;
+/** One event that is there already. */
+export function oneEvent(event: StatsEvent): EventSource {
+  async function* lines(): AsyncGenerator<EventLine> {
+    yield { number: 1, event };
+  }
+  return { bytes: 0, totalBytes: undefined, lines, close: () => undefined };
+}
 
-  constructor(stream: NodeJS.ReadStream) {
-    this.#stream = stream;
+/** A file or standard input, with an event on each line. */
+export class EventInput implements EventSource {
+  bytes = 0;
+  readonly totalBytes: number | undefined;
+  readonly #stream: NodeJS.ReadableStream & { destroy(): unknown };
+
+  /**
+   * `file`: absent, or `-`, for standard input.
+   *
+   * @throws UsageError when it cannot be read
+   */
+  constructor(file = "-") {
+    const isStandard = file === "-";
+    try {
+      const descriptor = isStandard ? process.stdin.fd : openSync(file, "r");
+      const stats = fstatSync(descriptor);
+      if (stats.isDirectory()) {
+        // Node would take it for an empty input.
+        throw new UsageError(`${isStandard ? "standard input" : file} is a directory`);
+      }
+      this.totalBytes = stats.isFile() && stats.size > 0 ? stats.size : undefined;
+      this.#stream = isStandard ? process.stdin : createReadStream(file, { fd: descriptor });
+    } catch (error) {
+      throw error instanceof UsageError
+        ? error
+        : new UsageError(`cannot read ${file}: ${messageOf(error)}`, { cause: error });
+    }
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+  lines(): AsyncIterable<EventLine> {
+    return readEventLines(this.#chunks());
+  }
+
+  /** An end by {@link close} is an end like another. */
+  async *#chunks(): AsyncGenerator<Uint8Array> {
     try {
       for await (const chunk of this.#stream) {
         this.bytes += (chunk as Buffer).length;
@@ -46,6 +81,10 @@ export class CountedInput implements AsyncIterable<Uint8Array> {
         throw error;
       }
     }
+  }
+
+  close(): void {
+    this.#stream.destroy();
   }
 }
 

@@ -60,7 +60,7 @@ const EXIT_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;
 /** Prints the result on standard output and, if the run ended early, why and how to go on on standard error. */
 export function reportPush(
   result: PushResult,
-  { isJson, hasLines }: { isJson: boolean; hasLines: boolean },
+  { isJson, hasLines, file }: { isJson: boolean; hasLines: boolean; file: string | undefined },
 ): void {
   const { stop, ...counts } = result;
   if (isJson) {
@@ -74,7 +74,7 @@ export function reportPush(
   if (stop !== undefined) {
     complain(describeStop(stop));
     if (hasLines) {
-      process.stderr.write(describeResume(counts.settledThrough, counts.undelivered));
+      process.stderr.write(describeResume(counts, file));
     }
   }
 }
@@ -84,19 +84,30 @@ function describeStop(stop: NonNullable<PushResult["stop"]>): string {
     case "signal":
       return `stopped by ${stop.signal}`;
     case "refused":
-      return `the service refuses the call: ${stop.error.message}`;
+      return `the service refuses the caller: ${stop.reason}`;
     case "unreachable":
-      return `the service is out of reach: ${stop.error.message}`;
+      return `the service is out of reach: ${stop.reason}`;
   }
 }
 
-function describeResume(settledThrough: number, undelivered: number): string {
-  const where = `all lines up to ${settledThrough} are settled; to go on: tail -n +${settledThrough + 1}\n`;
+function describeResume(
+  { settledThrough, undelivered }: Pick<PushResult, "settledThrough" | "undelivered">,
+  file: string | undefined,
+): string {
+  const rest = `tail -n +${settledThrough + 1}`;
+  const how =
+    file === undefined || file === "-" ? rest : `${rest} ${quote(file)} | stats-service push --stdin`;
+  const where = `all lines up to ${settledThrough} are settled; to go on: ${how}\n`;
   const doubt =
     undelivered === 0
       ? ""
       : `${undelivered} events after them may have been recorded: lines with an event_id can be sent again safely\n`;
   return where + doubt;
+}
+
+/** For a shell. */
+function quote(file: string): string {
+  return /^[\w./-]+$/.test(file) ? file : `'${file.replaceAll("'", "'\\''")}'`;
 }
 
 /** The exit status that tells a shell what became of the events. */

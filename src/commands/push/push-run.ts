@@ -1,15 +1,15 @@
 /** One run of the command `push`: feeds lines to a buffering client until the input or someone's patience ends. */
-import { Code, type ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import type { BufferingClient } from "../../../client/src/buffering-client.js";
 import type { StatsEvent } from "../../../client/src/event.js";
 import type { BufferingOptions, Failure, Rejection } from "../../../client/src/options.js";
-import { type Clock, TIMER_MAX_MS } from "../../util/clock.js";
 import type { EventLine } from "./event-lines.js";
+import { Patience, type PatienceDeps } from "./patience.js";
 
 /** Why a run ended before its input did. */
 export type PushStop =
   | { readonly kind: "signal"; readonly signal: "SIGINT" | "SIGTERM" }
-  | { readonly kind: "unreachable" | "refused"; readonly error: ConnectError };
+  | { readonly kind: "unreachable" | "refused"; readonly reason: string };
 
 export interface PushResult {
   readonly acknowledged: number;
@@ -24,11 +24,8 @@ export interface PushResult {
   readonly stop: PushStop | undefined;
 }
 
-export interface PushRunDeps {
+export interface PushRunDeps extends Omit<PatienceDeps, "onGivenUp"> {
   readonly createClient: (options: BufferingOptions) => BufferingClient;
-  readonly clock: Clock;
-  /** When events wait for so long and none gets an answer, the service is out of reach. */
-  readonly patienceMs: number;
   /** Told what is wrong with a line. */
   readonly onFault: (line: number, what: string) => void;
 }
@@ -37,16 +34,13 @@ export interface PushRunDeps {
 export const EVENTS_MAX = 10_000;
 const CALL_TIMEOUT_MS = 10_000;
 /** The last that was read may still be on its way when a signal comes. */
-const SIGNAL_FLUSH_MS = 10_000;
+const SIGNAL_FLUSH_MS = 3_000;
 
-const REFUSING_CODES: ReadonlySet<Code> = new Set([
-  Code.Unauthenticated,
-  Code.PermissionDenied,
-  Code.Unimplemented,
-]);
+const REFUSING_CODES: ReadonlySet<Code> = new Set([Code.Unauthenticated, Code.PermissionDenied]);
 
 /**
- * Which lines have been read, and which of them are settled. A line is settled when its event was acknowledged or rejected, or when it is no event.
+ * Which lines have been read, and which of them are settled: those whose event was acknowledged or rejected, and those
+ * that are no event.
  */
 class LineLedger {
   /** By the event, in the order of the lines. */
@@ -74,9 +68,9 @@ class LineLedger {
     return line;
   }
 
-  /** The last line read. */
-  get last(): number {
-    return this.#last;
+  /** Events that were read have no answer yet. */
+  get areWaiting(): boolean {
+    return this.#pending.size > 0;
   }
 
   /** Up to this line all are settled, this one included; 0: none. */
@@ -91,17 +85,17 @@ export class PushRun {
   readonly #deps: PushRunDeps;
   readonly #lines = new LineLedger();
   readonly #client: BufferingClient;
-  /** Events wait for an answer since then, and none has got one; on the clock's `elapsed()`. */
-  #waitingSince: number;
-  /** The timer of the patience, from a failed call to the next answer. */
-  #cancelGivingUp: () => void = () => undefined;
+  readonly #patience: Patience;
   #stop: PushStop | undefined;
   #endEarly: () => void = () => undefined;
   readonly #stopped: Promise<void>;
 
   constructor(deps: PushRunDeps) {
     this.#deps = deps;
-    this.#waitingSince = deps.clock.elapsed();
+    this.#patience = new Patience({
+      ...deps,
+      onGivenUp: (reason) => this.stop({ kind: "unreachable", reason }),
+    });
     this.#stopped = new Promise((resolve) => {
       this.#endEarly = resolve;
     });
@@ -112,10 +106,10 @@ export class PushRun {
       maxEvents: EVENTS_MAX,
       callTimeoutMs: Math.min(CALL_TIMEOUT_MS, deps.patienceMs),
       onAcknowledged: (events) => {
-        this.#waitAnew();
         for (const event of events) {
           this.#lines.settle(event);
         }
+        this.#answered();
       },
       onRejected: (rejection) => this.#reject(rejection),
       onError: (failure) => this.#judge(failure),
@@ -143,11 +137,11 @@ export class PushRun {
     await this.#feed(lines);
     // As long as it takes: patience ends it.
     await Promise.race([this.#flush(Number.POSITIVE_INFINITY), this.#stopped]);
-    if (this.#stop?.kind === "signal") {
+    if (this.#stop?.kind === "signal" && !this.#patience.isFailing) {
       await this.#flush(SIGNAL_FLUSH_MS);
     }
     const { undelivered } = await this.#client.close({ timeoutMs: 0 });
-    this.#cancelGivingUp();
+    this.#patience.close();
     const { acknowledged, rejected } = this.#client.counters;
     const { bad: badLines, settledThrough } = this.#lines;
     return { acknowledged, rejected, badLines, undelivered, settledThrough, stop: this.#stop };
@@ -163,7 +157,7 @@ export class PushRun {
       }
       if ("event" in line) {
         if (this.#client.counters.buffered === 0) {
-          this.#waitAnew();
+          this.#patience.restart(true);
         }
         this.#lines.read(line.number, line.event);
         this.#client.push(line.event);
@@ -178,28 +172,22 @@ export class PushRun {
     return this.#client.flush({ timeoutMs }).catch(() => undefined);
   }
 
+  #answered(): void {
+    this.#patience.restart(this.#lines.areWaiting);
+  }
+
   #reject({ event, message, violations }: Rejection): void {
-    this.#waitAnew();
+    const line = this.#lines.settle(event) ?? 0;
+    this.#answered();
     const details = violations.map(({ field, description }) => `${field} ${description}`).join("; ");
-    this.#deps.onFault(this.#lines.settle(event) ?? 0, `is rejected: ${details || message}`);
+    this.#deps.onFault(line, `is rejected: ${details || message}`);
   }
 
   #judge({ error }: Failure): void {
     if (REFUSING_CODES.has(error.code)) {
-      this.stop({ kind: "refused", error });
-      return;
+      this.stop({ kind: "refused", reason: error.message });
+    } else {
+      this.#patience.failed(error);
     }
-    const { clock, patienceMs } = this.#deps;
-    const leftMs = Math.max(0, this.#waitingSince + patienceMs - clock.elapsed());
-    this.#cancelGivingUp();
-    // By a timer: the next call may be made much later.
-    this.#cancelGivingUp = clock.schedule(Math.min(TIMER_MAX_MS, leftMs), () =>
-      this.stop({ kind: "unreachable", error }),
-    );
-  }
-
-  #waitAnew(): void {
-    this.#cancelGivingUp();
-    this.#waitingSince = this.#deps.clock.elapsed();
   }
 }

@@ -3,19 +3,22 @@ import { BufferingClient } from "../../../client/src/buffering-client.js";
 import type { EventLine } from "../../../src/commands/push/event-lines.js";
 import { EVENTS_MAX, PushRun } from "../../../src/commands/push/push-run.js";
 import { FakeClock } from "../../support/fake-clock.js";
-import { busy, denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
+import { busy, denied, type FakeCall, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
 
-function setUp({ patienceMs = 30_000 } = {}) {
+function setUp({ patienceMs = 30_000, diagnosis = { message: "down", canPass: true } } = {}) {
   const clock = new FakeClock();
   const pusher = new FakePusher();
   const faults: [number, string][] = [];
+  const notices: string[] = [];
   const run = new PushRun({
     createClient: (options) => new BufferingClient({ pusher, clock, random: () => 0.999_999 }, options),
     clock,
     patienceMs,
+    diagnose: () => Promise.resolve(diagnosis),
+    onWaiting: (reason) => notices.push(reason),
     onFault: (line, what) => faults.push([line, what]),
   });
-  return { clock, pusher, run, faults };
+  return { clock, pusher, run, faults, notices };
 }
 
 function event(number: number): EventLine {
@@ -194,4 +197,53 @@ test("gives up at once when the service refuses the caller", async () => {
   pusher.calls[0]?.fail(new ConnectError("who?", Code.Unauthenticated));
   await clock.advance(1);
   expect(await result).toMatchObject({ undelivered: 2, stop: { kind: "refused" } });
+});
+
+test("tells once why there is no answer, as soon as a call fails", async () => {
+  const { clock, pusher, run, notices } = setUp();
+  const result = run.push(lines(1));
+  await clock.settle();
+  for (let tries = 0; tries < 3; tries++) {
+    pusher.calls[0]?.fail(new ConnectError("down", Code.Unavailable));
+    await clock.advance(1_000);
+  }
+  expect(notices).toEqual(["down"]);
+  pusher.calls[0]?.answer();
+  expect(await result).toMatchObject({ acknowledged: 1, stop: undefined });
+});
+
+test("tells of a service that keeps silent", async () => {
+  const { clock, pusher, run, notices } = setUp();
+  const result = run.push(lines(1));
+  await clock.advance(1_999);
+  expect(notices).toEqual([]);
+  await clock.advance(1);
+  expect(notices).toEqual(["no answer for 2 s"]);
+  pusher.calls[0]?.answer();
+  await result;
+});
+
+test("does not wait for what waiting cannot cure", async () => {
+  const { clock, pusher, run, notices } = setUp({ diagnosis: { message: "wrong port", canPass: false } });
+  const result = run.push(lines(1));
+  await clock.settle();
+  pusher.calls[0]?.fail(new ConnectError("HTTP 404", Code.Unimplemented));
+  await clock.advance(1);
+  expect(await result).toMatchObject({ undelivered: 1, stop: { kind: "unreachable", reason: "wrong port" } });
+  expect(notices).toEqual([]);
+});
+
+test.each([
+  ["calls fail", (call: FakeCall | undefined) => call?.fail(new ConnectError("down", Code.Unavailable))],
+  ["the service keeps silent", () => undefined],
+])("ends at once at a signal while %s", async (_, answer) => {
+  const { clock, pusher, run } = setUp();
+  const result = run.push(lines(1, run.stopped));
+  await clock.advance(2_000);
+  answer(pusher.calls[0]);
+  await clock.settle();
+  run.stop({ kind: "signal", signal: "SIGINT" });
+  await clock.advance(1);
+  expect(await result).toMatchObject({ undelivered: 1, stop: { kind: "signal" } });
+  expect(clock.pendingTimers).toBe(0);
 });
