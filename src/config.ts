@@ -226,6 +226,9 @@ const SERVICE_SETTINGS = {
   reflection: onOrOff()
     .prefault("on")
     .describe("Whether the RPC port describes its API to tools such as buf curl and grpcurl."),
+  countsPage: onOrOff()
+    .prefault("on")
+    .describe("Whether / of the RPC port is a page that shows people what was counted."),
   trustProxy: list()
     .refine((ranges) => ranges.every(isProxyRange), TRUST_PROXY_RULE)
     .meta({ format: "addresses, networks, names of networks" })
@@ -359,6 +362,7 @@ const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   spoolDir: "Spool",
   shutdownTimeoutMs: "Stopping",
   authTokensFile: "Who may call",
+  countsPage: "Counts",
   trustProxy: "Addresses and browsers",
   properties: "Events",
   countsQueryTimeoutMs: "Counts",

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { type Clock, systemClock } from "../util/clock.js";
 import type { Probe } from "./health.js";
 import { type BoundAddress, listen } from "./listen.js";
+import { BROWSER_HEADERS } from "./web-files.js";
 
 /** The health questions that the admin port passes on. */
 export interface HealthProbes {
@@ -44,12 +45,6 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** What close() gives the requests in flight, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 1_000;
 const MAX_HEADER_BYTES = 8_192;
-/** In every answer: a browser loads and runs nothing but files of this port, guesses no types, and frames nothing. */
-const BROWSER_HEADERS = {
-  "content-security-policy":
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-  "x-content-type-options": "nosniff",
-};
 
 /** `/healthz`, `/readyz` and what `routes` adds. `new` → `listening` → `closed`, or `new` → `closed`. */
 export class AdminServer implements AsyncDisposable {

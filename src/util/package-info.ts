@@ -15,5 +15,5 @@ export const version = String(
 /** Folder with the SQL migrations. */
 export const migrationsDirectory = join(packageRoot, "migrations");
 
-/** Folder with the live page. */
+/** Folder with the pages for browsers. */
 export const webDirectory = join(packageRoot, "web");

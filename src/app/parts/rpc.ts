@@ -19,6 +19,7 @@ import type { UnaryInterceptor, UnaryMethod } from "../../rpc/unary-method.js";
 import { connectionAddress, trustProxies } from "../../server/caller-address.js";
 import { connectionsWithin, openFilesLimit } from "../../server/connection-limit.js";
 import { allowOrigins } from "../../server/cors.js";
+import { serveCountsPage } from "../../server/counts-page.js";
 import { isLoopback } from "../../server/listen.js";
 import { RpcServer } from "../../server/rpc-server.js";
 import { TlsCertificates } from "../../server/tls-certificates.js";
@@ -142,7 +143,7 @@ function createRpcServer({
     maxCalls: config.maxStockCalls,
   });
   const lanes = {
-    handler: stock,
+    handler: config.countsPage ? serveCountsPage(stock, logger) : stock,
     fastLane: createFastLane({ methods, stock, logger, callerAddress, limits, refusesByHeader }),
   };
   return new RpcServer({

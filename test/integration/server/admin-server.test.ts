@@ -85,8 +85,8 @@ describe("AdminServer", () => {
       const answer = await get(`${await open()}${path}`, method);
       expect(answer.status).toBe(status);
       expect(answer.headers.get("content-security-policy")).toBe(
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; " +
-          "frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
       );
       expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
     },
