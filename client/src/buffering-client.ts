@@ -7,11 +7,12 @@
 import { EventIds } from "../../src/event/event-id.js";
 import { formatUuid, ID_BYTES } from "../../src/event/uuid.js";
 import { backgroundClock, type Clock, systemClock } from "../../src/util/clock.js";
+import { createBatchCall } from "./batch-call.js";
 import { type BatchPusher, BatchSender } from "./batch-sender.js";
+import { type CallOptions, createCallFetch, soundBaseUrl } from "./call-fetch.js";
 import { EVENT_MAX_BYTES, eventBytes, eventViolations, type StatsEvent } from "./event.js";
 import { type EventBatch, EventBuffer } from "./event-buffer.js";
 import { type BufferingOptions, soundNumbers } from "./options.js";
-import { createStatsClient, type StatsClientOptions } from "./stats-client.js";
 import type { Verdict } from "./verdict.js";
 import { Waits } from "./waits.js";
 
@@ -64,9 +65,10 @@ const CLOSE_TIMEOUT_MS = 10_000;
  */
 export function createBufferingClient(
   baseUrl: string | URL,
-  options: BufferingOptions & Omit<StatsClientOptions, "timeoutMs"> = {},
+  options: BufferingOptions & CallOptions = {},
 ): BufferingClient {
-  return new BufferingClient({ pusher: createStatsClient(baseUrl, options) }, options);
+  const pusher = createBatchCall(soundBaseUrl(baseUrl), createCallFetch(options));
+  return new BufferingClient({ pusher }, options);
 }
 
 /** Open from the start until `close()`. */

@@ -23,10 +23,10 @@ async function pushBy(client, event) {
   }
 }
 
-/** `count` events by the buffering client, with ids from 1; resolves with its counters when it has delivered them. */
+/** `count` events by the buffering client, with items from 1; resolves with its counters when it has delivered them. */
 export async function deliver(url, count) {
   const client = createBufferingClient(url, { ack: "durable", batchEvents: 100 });
-  for (let id = 1; id <= count; id += 1) {
+  for (let item = 1; item <= count; item += 1) {
     client.push({ property: "news", section: 3, item });
   }
   await client.close();

@@ -116,7 +116,11 @@ test("the client imports nothing of Node's, however far, and of the service a fe
       }
     }
   }
-  expect([...packages].sort()).toEqual(["@bufbuild/protobuf", "@connectrpc/connect"]);
+  expect([...packages].sort()).toEqual([
+    "@bufbuild/protobuf",
+    "@connectrpc/connect",
+    "@connectrpc/connect-web",
+  ]);
   expect([...visited].filter((path) => path.startsWith("src/")).sort()).toEqual([
     "src/event/event-id.ts",
     "src/event/uuid.ts",
