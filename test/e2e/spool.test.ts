@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { encodeSpoolHeader } from "../../src/buffer/spool/spool-file.js";
+import { encodeBatchHeader } from "../../src/buffer/batch-file.js";
 import { spoolFileName, temporaryName } from "../../src/buffer/spool/spool-recovery.js";
 import type { TestDatabase } from "../support/database.js";
 import { encodeBatch, rowsAt } from "../support/encoded.js";
@@ -130,7 +130,7 @@ test("a disk that hangs under the spool keeps no event from PostgreSQL, and does
   const last = 4_000_000_000_000;
   const batch = encodeBatch(rowsAt(Date.now(), 1));
   const lastFile = join(directory, spoolFileName(last));
-  await writeFile(lastFile, Buffer.concat([encodeSpoolHeader(batch), ...batch.chunks]));
+  await writeFile(lastFile, Buffer.concat([encodeBatchHeader(batch), ...batch.chunks]));
   await promisify(execFile)("mkfifo", [temporaryName(join(directory, spoolFileName(last + 1)))]);
   await using proxy = await FaultProxy.inFrontOf(database.url);
   const settings = { ...withPostgres(), DATABASE_URL: proxy.url, SHUTDOWN_TIMEOUT_MS: "1000" };

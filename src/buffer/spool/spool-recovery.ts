@@ -2,8 +2,13 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { codeOf, messageOf } from "../../util/error-message.js";
+import {
+  BATCH_HEADER_BYTES,
+  BatchFileError,
+  checkBatchFileLength,
+  decodeBatchHeader,
+} from "../batch-file.js";
 import { nodeSpoolFs, type SpoolFs } from "./spool-disk.js";
-import { checkSpoolFileLength, decodeSpoolHeader, SPOOL_HEADER_BYTES, SpoolFileError } from "./spool-file.js";
 
 /** A batch in the spool. */
 export interface SpoolEntry {
@@ -37,7 +42,7 @@ const OF_THE_FILE = new Set<string | undefined>(["ENOENT", "EIO", "EACCES", "EPE
 
 /** Whether an error of reading a file says that something is wrong with the file. */
 export function isOfTheFile(error: unknown): boolean {
-  return error instanceof SpoolFileError || OF_THE_FILE.has(codeOf(error));
+  return error instanceof BatchFileError || OF_THE_FILE.has(codeOf(error));
 }
 
 /** The name of a batch's file; names sort as their numbers do. */
@@ -57,12 +62,12 @@ export function temporaryName(name: string): string {
 
 /** What a file with a payload of `payloadBytes` takes on disk, in bytes: whole blocks of 4 KiB. */
 export function spoolFileBytes(payloadBytes: number): number {
-  return Math.ceil((SPOOL_HEADER_BYTES + payloadBytes) / BLOCK_BYTES) * BLOCK_BYTES;
+  return Math.ceil((BATCH_HEADER_BYTES + payloadBytes) / BLOCK_BYTES) * BLOCK_BYTES;
 }
 
 /** The largest payload of a file that takes no more than `fileBytes`; 0 when not even a header fits. */
 export function spoolRoomBytes(fileBytes: number): number {
-  return Math.max(0, Math.floor(fileBytes / BLOCK_BYTES) * BLOCK_BYTES - SPOOL_HEADER_BYTES);
+  return Math.max(0, Math.floor(fileBytes / BLOCK_BYTES) * BLOCK_BYTES - BATCH_HEADER_BYTES);
 }
 
 /** How many batches lie in a directory that no spool has opened; 0 when it cannot be looked into. */
@@ -96,7 +101,7 @@ export async function listSpool(directory: string, fs: SpoolFs, setAside: SetAsi
       if (!isOfTheFile(error)) {
         throw error;
       }
-      const rows = error instanceof SpoolFileError ? error.rows : undefined;
+      const rows = error instanceof BatchFileError ? error.rows : undefined;
       isHere = !(await setAside.put(name, error, rows));
       setAsideRows += rows ?? 0;
     }
@@ -113,11 +118,11 @@ function isTemporary(name: string): boolean {
 
 async function inspect(directory: string, name: string, fs: SpoolFs): Promise<SpoolEntry> {
   if (!NAME_PATTERN.test(name)) {
-    throw new SpoolFileError("its name is not that of a spool file");
+    throw new BatchFileError("its name is not that of a spool file");
   }
-  const { data, size } = await fs.read(join(directory, name), SPOOL_HEADER_BYTES);
-  const header = decodeSpoolHeader(data);
-  checkSpoolFileLength(header, size);
+  const { data, size } = await fs.read(join(directory, name), BATCH_HEADER_BYTES);
+  const header = decodeBatchHeader(data);
+  checkBatchFileLength(header, size);
   return { name, rows: header.rows, bytes: spoolFileBytes(header.payloadBytes) };
 }
 

@@ -15,9 +15,9 @@ import { type EncodedBatch, TUPLE_MAX_BYTES } from "../../event/tuple-codec.js";
 import type { Clock } from "../../util/clock.js";
 import { DirectoryLock } from "../../util/directory-lock.js";
 import { codeOf, messageOf } from "../../util/error-message.js";
+import { BatchFileError, decodeBatchFile, encodeBatchHeader } from "../batch-file.js";
 import { type BatchBuffer, BufferFullError, type BufferRecovery } from "../buffer.js";
 import { DiskDeadline, nodeSpoolFs, type SpoolFs, unlessHanging } from "./spool-disk.js";
-import { decodeSpoolFile, encodeSpoolHeader, SpoolFileError } from "./spool-file.js";
 import {
   isOfTheFile,
   listSpool,
@@ -222,9 +222,9 @@ export class Spool implements BatchBuffer<SpoolEntry> {
   async read(entry: SpoolEntry): Promise<EncodedBatch | undefined> {
     try {
       const { data } = await this.#fs.read(join(this.#directory, entry.name));
-      const batch = decodeSpoolFile(data);
+      const batch = decodeBatchFile(data);
       if (batch.rows !== entry.rows) {
-        throw new SpoolFileError("it is not the file that was here before");
+        throw new BatchFileError("it is not the file that was here before");
       }
       this.#readFailures = 0;
       return batch;
@@ -234,7 +234,7 @@ export class Spool implements BatchBuffer<SpoolEntry> {
         throw error;
       }
       this.#readFailures += 1;
-      const isLasting = error instanceof SpoolFileError || codeOf(error) === "ENOENT";
+      const isLasting = error instanceof BatchFileError || codeOf(error) === "ENOENT";
       if (!isLasting && this.#readFailures < READ_TRIES_MAX) {
         throw error;
       }
@@ -310,7 +310,7 @@ export class Spool implements BatchBuffer<SpoolEntry> {
   async #write(path: string, batch: EncodedBatch): Promise<void> {
     const temporary = temporaryName(path);
     try {
-      await this.#fs.write(temporary, [encodeSpoolHeader(batch), ...batch.chunks]);
+      await this.#fs.write(temporary, [encodeBatchHeader(batch), ...batch.chunks]);
       await this.#fs.move(temporary, path);
       await this.#fs.syncDirectory(this.#directory);
       this.#isWritable = true;

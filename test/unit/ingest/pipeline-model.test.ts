@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { pino } from "pino";
+import { decodeBatchFile } from "../../../src/buffer/batch-file.js";
 import { Spool } from "../../../src/buffer/spool/spool.js";
-import { decodeSpoolFile } from "../../../src/buffer/spool/spool-file.js";
 import type { EncodedBatch } from "../../../src/event/tuple-codec.js";
 import { BufferReplay } from "../../../src/ingest/buffer-replay.js";
 import { EventQueue } from "../../../src/ingest/event-queue.js";
@@ -153,7 +153,7 @@ class World {
   #idsOnDisk(): string[] {
     return [...this.disk.files.values()].flatMap((file) => {
       try {
-        return decodeTuples(Buffer.concat(decodeSpoolFile(file).chunks)).map(({ id }) => id);
+        return decodeTuples(Buffer.concat(decodeBatchFile(file).chunks)).map(({ id }) => id);
       } catch {
         return [];
       }

@@ -1,6 +1,6 @@
 /**
- * The format of a spool file: a header and the batch's tuples behind it; writes and checks bytes, and never
- * touches a disk.
+ * The form in which a batch is kept, as a file or as a message: a header and the batch's tuples behind it; writes and
+ * checks bytes, and stores none.
  *
  * All integers are uint32, big-endian:
  *
@@ -10,14 +10,15 @@
  *          16–19   length of the payload, in bytes
  *          20–23   CRC-32 of the payload
  *          24–27   CRC-32 of bytes 0–23, so that the rows can be trusted before the payload has been read
- *          28–     payload: whole tuples, exactly the bytes that COPY takes (see postgres/incoming-codec.ts)
+ *          28–     payload: whole tuples, exactly the bytes that COPY takes (see event/tuple-codec.ts)
  */
 import { crc32 } from "node:zlib";
-import { type EncodedBatch, tupleOffsets } from "../../event/tuple-codec.js";
+import type { EncodedBatch } from "../event/tuple-codec.js";
+import { tupleOffsets } from "../event/tuple-codec.js";
 
-/** The bytes are not a spool file, or not as they were written. */
-export class SpoolFileError extends Error {
-  override readonly name = "SpoolFileError";
+/** The bytes are not a batch in this form, or not as they were written. */
+export class BatchFileError extends Error {
+  override readonly name = "BatchFileError";
   /** What the header says; undefined when there is none that can be trusted. */
   readonly rows: number | undefined;
 
@@ -28,7 +29,7 @@ export class SpoolFileError extends Error {
 }
 
 /** What a header says of its file. */
-export interface SpoolHeader {
+export interface BatchHeader {
   readonly rows: number;
   /** Length of the payload, in bytes. */
   readonly payloadBytes: number;
@@ -37,7 +38,7 @@ export interface SpoolHeader {
 }
 
 /** Length of the header, in bytes. */
-export const SPOOL_HEADER_BYTES = 28;
+export const BATCH_HEADER_BYTES = 28;
 
 /** As PNG's: a byte that no text has, and a line end that a transfer as text would change. */
 const SIGNATURE = Buffer.from("\x89SPOOL\r\n", "latin1");
@@ -50,8 +51,8 @@ const PAYLOAD_CRC_AT = 20;
 const HEADER_CRC_AT = 24;
 
 /** The header for a batch; its chunks, in order, are the payload. */
-export function encodeSpoolHeader(batch: EncodedBatch): Buffer {
-  const header = Buffer.alloc(SPOOL_HEADER_BYTES);
+export function encodeBatchHeader(batch: EncodedBatch): Buffer {
+  const header = Buffer.alloc(BATCH_HEADER_BYTES);
   header.set(SIGNATURE);
   header.writeUInt32BE(VERSION, VERSION_AT);
   header.writeUInt32BE(batch.rows, ROWS_AT);
@@ -64,22 +65,22 @@ export function encodeSpoolHeader(batch: EncodedBatch): Buffer {
 /**
  * Reads the header out of the start of a file.
  *
- * @throws SpoolFileError
+ * @throws BatchFileError
  */
-export function decodeSpoolHeader(start: Buffer): SpoolHeader {
+export function decodeBatchHeader(start: Buffer): BatchHeader {
   if (!start.subarray(0, SIGNATURE.length).equals(SIGNATURE)) {
-    throw new SpoolFileError("it does not start as a spool file does");
+    throw new BatchFileError("it does not start as a batch does");
   }
-  if (start.length < SPOOL_HEADER_BYTES) {
-    throw new SpoolFileError("it ends within its header");
+  if (start.length < BATCH_HEADER_BYTES) {
+    throw new BatchFileError("it ends within its header");
   }
   const version = start.readUInt32BE(VERSION_AT);
   if (version !== VERSION) {
     // Where the checksum is in a newer version is not known, so this may as well be damage.
-    throw new SpoolFileError(`its format has version ${version}, and only ${VERSION} is known`);
+    throw new BatchFileError(`its format has version ${version}, and only ${VERSION} is known`);
   }
   if (headerCrc(start) !== start.readUInt32BE(HEADER_CRC_AT)) {
-    throw new SpoolFileError("its header is damaged");
+    throw new BatchFileError("its header is damaged");
   }
   return {
     rows: start.readUInt32BE(ROWS_AT),
@@ -91,30 +92,30 @@ export function decodeSpoolHeader(start: Buffer): SpoolHeader {
 /**
  * Says that a file of `fileBytes` is as long as its header tells.
  *
- * @throws SpoolFileError
+ * @throws BatchFileError
  */
-export function checkSpoolFileLength(header: SpoolHeader, fileBytes: number): void {
-  const expected = SPOOL_HEADER_BYTES + header.payloadBytes;
+export function checkBatchFileLength(header: BatchHeader, fileBytes: number): void {
+  const expected = BATCH_HEADER_BYTES + header.payloadBytes;
   if (fileBytes !== expected) {
-    throw new SpoolFileError(`it has ${fileBytes} bytes and should have ${expected}`, { rows: header.rows });
+    throw new BatchFileError(`it has ${fileBytes} bytes and should have ${expected}`, { rows: header.rows });
   }
 }
 
 /**
  * Reads a whole file back into the batch that it was made of.
  *
- * @throws SpoolFileError when a single bit differs
+ * @throws BatchFileError when a single bit differs
  */
-export function decodeSpoolFile(file: Buffer): EncodedBatch {
-  const header = decodeSpoolHeader(file);
-  checkSpoolFileLength(header, file.length);
+export function decodeBatchFile(file: Buffer): EncodedBatch {
+  const header = decodeBatchHeader(file);
+  checkBatchFileLength(header, file.length);
   const { rows, payloadBytes, payloadCrc } = header;
-  const payload = file.subarray(SPOOL_HEADER_BYTES);
+  const payload = file.subarray(BATCH_HEADER_BYTES);
   if (crc32(payload) !== payloadCrc) {
-    throw new SpoolFileError("its checksum does not match", { rows });
+    throw new BatchFileError("its checksum does not match", { rows });
   }
   if (countTuples(payload, rows) !== rows) {
-    throw new SpoolFileError(`it does not hold the ${rows} rows that its header tells of`, { rows });
+    throw new BatchFileError(`it does not hold the ${rows} rows that its header tells of`, { rows });
   }
   return { rows, bytes: payloadBytes, chunks: [payload] };
 }
@@ -123,7 +124,7 @@ function countTuples(payload: Buffer, rows: number): number {
   try {
     return tupleOffsets(payload).length - 1;
   } catch (cause) {
-    throw new SpoolFileError("its rows are not of the form that this version writes", { rows, cause });
+    throw new BatchFileError("its rows are not of the form that this version writes", { rows, cause });
   }
 }
 

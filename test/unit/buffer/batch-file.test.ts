@@ -1,29 +1,29 @@
 import fc from "fast-check";
 import {
-  decodeSpoolFile,
-  decodeSpoolHeader,
-  encodeSpoolHeader,
-  SPOOL_HEADER_BYTES,
-  SpoolFileError,
-} from "../../../../src/buffer/spool/spool-file.js";
-import type { EncodedBatch } from "../../../../src/event/tuple-codec.js";
-import { anyRow } from "../../../support/arbitraries.js";
-import { decodeTuples } from "../../../support/decoded.js";
-import { encodeBatch, rowsAt } from "../../../support/encoded.js";
+  BATCH_HEADER_BYTES,
+  BatchFileError,
+  decodeBatchFile,
+  decodeBatchHeader,
+  encodeBatchHeader,
+} from "../../../src/buffer/batch-file.js";
+import type { EncodedBatch } from "../../../src/event/tuple-codec.js";
+import { anyRow } from "../../support/arbitraries.js";
+import { decodeTuples } from "../../support/decoded.js";
+import { encodeBatch, rowsAt } from "../../support/encoded.js";
 
 const NOW = Date.UTC(2026, 0, 15);
 
 function encodeFile(batch: EncodedBatch): Buffer {
-  return Buffer.concat([encodeSpoolHeader(batch), ...batch.chunks]);
+  return Buffer.concat([encodeBatchHeader(batch), ...batch.chunks]);
 }
 
 /** Rows as far as an error knows them. */
 function rejectedRows(file: Buffer): number | undefined {
   try {
-    decodeSpoolFile(file);
+    decodeBatchFile(file);
   } catch (error) {
-    expect(error).toBeInstanceOf(SpoolFileError);
-    return (error as SpoolFileError).rows;
+    expect(error).toBeInstanceOf(BatchFileError);
+    return (error as BatchFileError).rows;
   }
   throw new Error("the file was taken for whole");
 }
@@ -36,7 +36,7 @@ describe("a spool file", () => {
     fc.assert(
       fc.property(fc.array(anyRow(), { minLength: 1, maxLength: 40 }), anyChunkBytes, (rows, chunkBytes) => {
         const batch = encodeBatch(rows, chunkBytes);
-        const decoded = decodeSpoolFile(encodeFile(batch));
+        const decoded = decodeBatchFile(encodeFile(batch));
         expect(decoded).toMatchObject({ rows: rows.length, bytes: batch.bytes });
         expect(Buffer.concat(decoded.chunks)).toEqual(Buffer.concat(batch.chunks));
         expect(decodeTuples(Buffer.concat(decoded.chunks))).toEqual(rows);
@@ -45,9 +45,9 @@ describe("a spool file", () => {
   });
 
   it("tells its rows and its length in the header alone", () => {
-    expect(decodeSpoolHeader(small.subarray(0, SPOOL_HEADER_BYTES))).toMatchObject({
+    expect(decodeBatchHeader(small.subarray(0, BATCH_HEADER_BYTES))).toMatchObject({
       rows: 3,
-      payloadBytes: small.length - SPOOL_HEADER_BYTES,
+      payloadBytes: small.length - BATCH_HEADER_BYTES,
     });
   });
 
@@ -71,7 +71,7 @@ describe("a spool file", () => {
 
   it("is rejected when it is truncated anywhere, and still tells its rows when its header is whole", () => {
     for (let length = 0; length < small.length; length++) {
-      expect(rejectedRows(small.subarray(0, length))).toBe(length < SPOOL_HEADER_BYTES ? undefined : 3);
+      expect(rejectedRows(small.subarray(0, length))).toBe(length < BATCH_HEADER_BYTES ? undefined : 3);
     }
   });
 
@@ -87,7 +87,7 @@ describe("a spool file", () => {
   it("is rejected when it is of another version, which the message tells", () => {
     const newer = Buffer.from(small);
     newer.writeUInt32BE(2, 8);
-    expect(() => decodeSpoolFile(newer)).toThrow(/version 2/);
+    expect(() => decodeBatchFile(newer)).toThrow(/version 2/);
   });
 
   it("is rejected when its header tells of more or fewer rows than it holds", () => {
