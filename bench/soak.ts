@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { createHistogram } from "node:perf_hooks";
 import { pino } from "pino";
+import { createServiceContainer } from "../src/app/container.js";
 import { Service } from "../src/app/service.js";
 import { loadConfig } from "../src/config.js";
 import { openBenchDatabase } from "./support/database.js";
@@ -100,7 +101,7 @@ async function soak(): Promise<boolean> {
   const database = await openBenchDatabase(logger);
   await database.pool.query("TRUNCATE incoming");
   const config = loadConfig({ DATABASE_URL: database.url, PORT: "0", ADMIN_PORT: "0", SPOOL_MAX_BYTES: "0" });
-  const service = new Service({ config, logger });
+  const service = new Service({ config, logger, container: createServiceContainer(config, logger) });
   const { port } = await service.start();
   const load = fork(new URL(import.meta.url), [`http://127.0.0.1:${port}/stats.v1.StatsService/Push`]);
   const heap: number[] = [];

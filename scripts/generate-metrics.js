@@ -17,7 +17,8 @@ At each scrape, during load and outages too, unless a worker process has died,
 
     stats_events_accepted_total + stats_events_recovered_total
       = stats_events_inserted_total + stats_events_duplicate_total + sum(stats_events_dead_total)
-        + stats_events_set_aside_total + stats_spool_rows + stats_queue_rows
+        + stats_events_set_aside_total + stats_events_forwarded_total
+        + stats_buffer_rows{kind="spool"} + stats_queue_rows
 
 and \`stats_queue_rows\` includes what is in flight.
 

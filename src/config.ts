@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
+import { NATS_URL_EXAMPLE, NATS_URL_RULE, parseNatsUrl } from "./buffer/jetstream/nats-url.js";
 import { spoolMinBytes } from "./buffer/spool/spool.js";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
@@ -28,6 +29,7 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
+const ROLES = ["all", "edge", "writer"] as const;
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 /** Who may read without a token. */
 const COUNTS_ACCESS = ["guarded", "open"] as const;
@@ -102,6 +104,15 @@ function isPercentEncoded(value: string): boolean {
   }
 }
 
+function isNatsUrl(value: string): boolean {
+  try {
+    parseNatsUrl(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function isHttpUrl(value: string): boolean {
   return URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
 }
@@ -119,6 +130,13 @@ const SERVICE_SETTINGS = {
   adminPort: wholeNumber(0, PORT_MAX)
     .prefault("3001")
     .describe("Port for the live page, /healthz, /readyz, /status and /metrics. 0: any free one."),
+  role: z
+    .enum(ROLES, `must be one of ${ROLES.join(", ")}`)
+    .meta({ format: ROLES.join(", ") })
+    .prefault("all")
+    .describe(
+      "What the process does: edge takes events and stores them in the buffer that BUFFER_URL names, writer writes them from there to PostgreSQL and answers queries, all does both.",
+    ),
   workers: workerCount()
     .prefault("1")
     .describe(
@@ -194,6 +212,29 @@ const SERVICE_SETTINGS = {
     .describe(
       "Space for those events on disk, in bytes, counted in blocks of 4 KiB. 0: none are kept there.",
     ),
+  bufferUrl: z
+    .string()
+    .refine(isNatsUrl, NATS_URL_RULE)
+    .meta({ format: NATS_URL_EXAMPLE })
+    .optional()
+    .describe(
+      "NATS servers with JetStream whose stream is the buffer in place of the spool, shared by all processes that name it; tls:// for TLS. Absent: the spool is the buffer.",
+    ),
+  bufferCredentialsFile: filePath()
+    .optional()
+    .describe("Credentials for the NATS servers, as `nsc` writes them. Read again for each connection."),
+  bufferStream: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be letters, digits, _ and -")
+    .meta({ format: "letters, digits, _ and -" })
+    .prefault("stats")
+    .describe("Name of the stream. It is made when it is missing, and checked when it is there."),
+  bufferReplicas: wholeNumber(1, 5)
+    .optional()
+    .describe("Servers that have each batch of the stream. Absent: 3 in a cluster, 1 on a single server."),
+  bufferMaxBytes: wholeNumber(16 * 2 ** 20, 2 ** 44)
+    .prefault("1073741824")
+    .describe("Space for waiting batches in the stream, in bytes, once and not for each replica."),
   shutdownTimeoutMs: wholeNumber(0, 3_600_000)
     .prefault("25000")
     .describe("Longest time for calls in flight to finish and the queue to drain, in milliseconds."),
@@ -327,6 +368,7 @@ function contradictions(settings: Partial<Settings>): Faults {
   if (settings.spoolDir !== undefined && settings.spoolDir === settings.dataDir) {
     faults.push(["spoolDir", "must differ from DATA_DIR; a folder in it will do"]);
   }
+  faults.push(...contradictionsOfRole(settings));
   if (tlsCertFile === undefined && tlsKeyFile !== undefined) {
     faults.push(["tlsCertFile", "is needed with TLS_KEY_FILE"]);
   }
@@ -338,6 +380,26 @@ function contradictions(settings: Partial<Settings>): Faults {
   }
   if (settings.port !== undefined && settings.port !== 0 && settings.port === settings.adminPort) {
     faults.push(["adminPort", "must differ from PORT"]);
+  }
+  return faults;
+}
+
+function contradictionsOfRole({ role, bufferUrl, databaseUrl, workers }: Partial<Settings>): Faults {
+  const faults: Faults = [];
+  if (role === undefined || role === "all") {
+    return faults;
+  }
+  if (bufferUrl === undefined) {
+    faults.push(["bufferUrl", `is needed with ROLE=${role}`]);
+  }
+  if (role === "edge" && databaseUrl !== undefined) {
+    faults.push(["databaseUrl", "has no use with ROLE=edge: leave it out"]);
+  }
+  if (role === "writer" && databaseUrl === undefined) {
+    faults.push(["databaseUrl", "is needed with ROLE=writer"]);
+  }
+  if (workers !== 1) {
+    faults.push(["workers", `must be 1 with ROLE=${role}: start more processes instead`]);
   }
   return faults;
 }
@@ -360,6 +422,7 @@ const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   flushIntervalMs: "Queue and flush",
   requestMaxBytes: "Limits of the RPC port",
   spoolDir: "Spool",
+  bufferUrl: "Shared buffer",
   shutdownTimeoutMs: "Stopping",
   authTokensFile: "Who may call",
   countsPage: "Counts",

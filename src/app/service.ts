@@ -4,19 +4,11 @@ import type { Logger } from "pino";
 import { claimSpoolDir } from "../buffer/spool/spool-folders.js";
 import type { Config } from "../config.js";
 import type { Ledger } from "../ingest/ledger.js";
-import { readTableState } from "../postgres/table-state.js";
 import type { HealthProbes } from "../server/admin-server.js";
 import { warnIfExposed } from "../server/listen.js";
 import type { MetricsReading } from "../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../telemetry/service-status.js";
 import { messageOf } from "../util/error-message.js";
-import {
-  createServiceContainer,
-  disposeInReverse,
-  ifMade,
-  resolveJobs,
-  type ServiceCradle,
-} from "./container.js";
 import {
   type FinalBooks,
   NO_BOOKS,
@@ -24,10 +16,13 @@ import {
   type ServiceAddress,
   StartCancelledError,
 } from "./runnable.js";
+import { disposeInReverse, ifMade, resolveJobs, type ServiceCradle } from "./service-cradle.js";
 
 export interface ServiceDeps {
   readonly config: Config;
   readonly logger: Logger;
+  /** The parts of its role. */
+  readonly container: AwilixContainer<ServiceCradle>;
   /** One of several: the admin port and the care for SPOOL_DIR as a whole are the primary's. Default: false. */
   readonly isWorker?: boolean;
 }
@@ -41,11 +36,11 @@ export class Service implements Runnable {
   #started: Promise<ServiceAddress> | undefined;
   #stopped: Promise<FinalBooks> | undefined;
 
-  constructor({ config, logger, isWorker = false }: ServiceDeps) {
+  constructor({ config, logger, container, isWorker = false }: ServiceDeps) {
     this.#config = config;
     this.#logger = logger;
     this.#isWorker = isWorker;
-    this.#container = createServiceContainer(config, logger, { isWorker });
+    this.#container = container;
   }
 
   /** What the admin port tells. To be asked for before start(). */
@@ -100,7 +95,7 @@ export class Service implements Runnable {
     await this.#unlessStopping(this.#loadCredentials());
     const admin = await this.#unlessStopping(adminServer?.listen());
     await this.#unlessStopping(embeddedPostgres?.start());
-    await this.#unlessStopping(this.#openSpool());
+    await this.#unlessStopping(this.#openBuffer());
 
     await this.#unlessStopping(prepareDatabase(this.#container.cradle));
     for (const job of resolveJobs(this.#container)) {
@@ -129,28 +124,25 @@ export class Service implements Runnable {
 
   /** All parts that the status is read from are there by now. */
   #showStatus(): void {
-    const { statusBoard, ledger, queue, spool, flusher, replay, pool, clock } = this.#container.cradle;
-    statusBoard.watch({
-      ledger,
-      queue,
-      spool,
-      flusher,
-      replay,
-      readTables: (signal) => readTableState(pool, clock.now(), signal),
-    });
+    const { statusBoard, ledger, queue, buffer, flusher, replay, readTables } = this.#container.cradle;
+    statusBoard.watch({ ledger, queue, buffer, flusher, replay, readTables });
   }
 
   /** What an earlier run left is in the books before anything is written. */
-  async #openSpool(): Promise<void> {
-    const { spool, ledger, clock } = this.#container.cradle;
-    if (!this.#isWorker) {
-      const claim = await claimSpoolDir(this.#config, { clock, logger: this.#logger });
+  async #openBuffer(): Promise<void> {
+    const { buffer, sharedBuffer, clock } = this.#container.cradle;
+    if (!this.#isWorker && this.#config.role === "all") {
+      // With a shared buffer nothing opens the spool: what is in it is only told of.
+      const spoolMaxBytes = sharedBuffer === undefined ? this.#config.spoolMaxBytes : 0;
+      const settings = { ...this.#config, spoolMaxBytes };
+      const claim = await claimSpoolDir(settings, { clock, logger: this.#logger });
       await claim?.close();
     }
-    if (spool !== undefined) {
-      const { rows, setAsideRows } = await spool.open();
-      ledger.recover(rows, setAsideRows);
+    if (buffer !== undefined) {
+      const { rows, setAsideRows } = await buffer.open();
+      this.#container.cradle.ledger.recover(rows, setAsideRows);
     }
+    sharedBuffer?.onWritable(() => ifMade(this.#container, "flusher")?.retry());
   }
 
   async #unlessStopping<T>(step: T): Promise<Awaited<T>> {
@@ -218,7 +210,7 @@ export async function prepareDatabase({
   starting,
   logger,
 }: Pick<ServiceCradle, "schema" | "starting" | "logger">): Promise<void> {
-  const outOfReach = await schema.prepareIfReachable(starting.signal);
+  const outOfReach = await schema?.prepareIfReachable(starting.signal);
   if (outOfReach !== undefined) {
     logger.warn(
       { reason: messageOf(outOfReach) },

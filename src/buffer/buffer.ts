@@ -1,8 +1,11 @@
 /**
- * The buffer: where batches wait on stable storage while PostgreSQL cannot take them. An interface and its errors; the
- * spool (files of this machine) is its first implementation.
+ * The buffer: where batches wait on stable storage until PostgreSQL takes them. An interface and its errors; the spool
+ * (files of this machine) and JetStream (a cluster of NATS servers that several machines share) implement it.
  */
 import type { EncodedBatch } from "../event/tuple-codec.js";
+
+/** Where batches are. */
+export type BufferKind = "spool" | "jetstream";
 
 /** There is no room for the batch; nothing was kept. Any other rejection of {@link BatchBuffer.store} is a doubt. */
 export class BufferFullError extends Error {
@@ -14,6 +17,8 @@ export interface BufferedBatch {
   /** Names it in the log. */
   readonly name: string;
   readonly rows: number;
+  /** How often it was handed out, this time included, to whichever process. Absent: to this one alone. */
+  readonly deliveries?: number;
 }
 
 /** What the books need to know of a buffer when it is opened: rows that it held before this process began. */
@@ -29,8 +34,13 @@ export interface BufferRecovery {
  * within seconds, even if a disk or a server hangs: at the deadline of the shutdown it is waited for.
  */
 export interface BatchBuffer<B extends BufferedBatch = BufferedBatch> {
+  readonly kind: BufferKind;
   /** Rows in it. */
   readonly rows: number;
+  /** Batches in it. */
+  readonly batches: number;
+  /** Batches that were set aside, by this run or an earlier one, and wait for a person. */
+  readonly setAsideBatches: number;
   /** Room that they take, in bytes. */
   readonly bytes: number;
   /** Upper bound of `bytes`. */
@@ -51,12 +61,17 @@ export interface BatchBuffer<B extends BufferedBatch = BufferedBatch> {
    */
   store(batch: EncodedBatch): Promise<void>;
 
-  /** The batch that has waited the longest; undefined when none waits. */
+  /**
+   * The batch that has waited the longest; undefined when none waits. A shared buffer asks for batches when this is
+   * called, says by {@link BatchBuffer.onAvailable} that one has come, and keeps it from other processes until then.
+   */
   oldest(): B | undefined;
   /** Undefined: it is damaged, was set aside and is in the buffer no more. Rejects when another try may do. */
   read(batch: B): Promise<EncodedBatch | undefined>;
   /** Takes out a batch whose rows have all ended. Never rejects; a batch that stays all the same ends as duplicates. */
   remove(batch: B): Promise<void>;
+  /** No batch can be written now. A shared buffer lets other processes have those that it keeps from them. */
+  pause(): void;
   /** Calls `listener` when a batch may be there that was not there before, in place of any listener before. */
   onAvailable(listener: (() => void) | undefined): void;
 

@@ -6,7 +6,8 @@ import { formatBytes, formatCount } from "./print.js";
 
 /** One line for each part, the verdicts first. `nowMs` is Unix time in milliseconds. */
 export function describeStatus(status: ServiceStatus, nowMs: number): string[] {
-  const { events, queue, spool, flush } = status;
+  const { events, queue, buffer, flush } = status;
+  const forwarded = events.forwarded > 0 ? `, ${formatCount(events.forwarded)} forwarded` : "";
   return [
     line("health", `${describeProbe(status.liveness, "alive", "NOT ALIVE")}, ${describeReadiness(status)}`),
     line("version", describeVersion(status)),
@@ -16,10 +17,10 @@ export function describeStatus(status: ServiceStatus, nowMs: number): string[] {
     ),
     line(
       "of them",
-      `${formatCount(events.inserted)} inserted, ${formatCount(events.duplicates)} duplicates, ${formatCount(events.dead)} dead`,
+      `${formatCount(events.inserted)} inserted, ${formatCount(events.duplicates)} duplicates, ${formatCount(events.dead)} dead${forwarded}`,
     ),
     line("queue", describeRoom(queue)),
-    line("spool", spool === null ? "none (SPOOL_MAX_BYTES is 0)" : describeSpool(spool)),
+    line("buffer", buffer === null ? "none (SPOOL_MAX_BYTES is 0)" : describeBuffer(buffer)),
     line("flush", describeFlush(flush, nowMs)),
     line("database", describeDatabase(status.database)),
   ];
@@ -49,12 +50,12 @@ function describeRoom({ rows, bytes, maxBytes }: RoomStatus): string {
   return `${formatCount(rows)} events, ${formatBytes(bytes)} of ${formatBytes(maxBytes)}${share}`;
 }
 
-function describeSpool(spool: NonNullable<ServiceStatus["spool"]>): string {
+function describeBuffer(buffer: NonNullable<ServiceStatus["buffer"]>): string {
   const faults = [
-    ...(spool.isWritable ? [] : ["CANNOT BE WRITTEN"]),
-    ...(spool.setAsideFiles > 0 ? [`${spool.setAsideFiles} files SET ASIDE`] : []),
+    ...(buffer.isWritable ? [] : ["CANNOT BE WRITTEN"]),
+    ...(buffer.setAsideBatches > 0 ? [`${buffer.setAsideBatches} batches SET ASIDE`] : []),
   ];
-  return [describeRoom(spool), ...faults].join(", ");
+  return [`${buffer.kind}: ${describeRoom(buffer)}`, ...faults].join(", ");
 }
 
 function describeFlush({ lastSuccessAt, fault }: ServiceStatus["flush"], nowMs: number): string {

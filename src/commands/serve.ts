@@ -3,6 +3,7 @@ import cluster from "node:cluster";
 import type { Logger } from "pino";
 import { endProcess, ProcessLife, runToEnd } from "../app/process-life.js";
 import type { Runnable } from "../app/runnable.js";
+import type { ServiceDeps } from "../app/service.js";
 import { type Config, loadConfig, serviceSettings } from "../config.js";
 import { canServerUserEnter } from "../postgres/embedded/server-user.js";
 import { createLogger } from "../telemetry/logger.js";
@@ -51,7 +52,7 @@ async function serve(config: Config): Promise<number> {
     return runWorker(config, cluster.worker);
   }
   const logger = createLogger(config.logLevel);
-  logger.info({ version, node: process.version, workers: config.workers }, "starting");
+  logger.info({ version, node: process.version, role: config.role, workers: config.workers }, "starting");
   const life = new ProcessLife();
   life.stopOnBugs(logger);
   stopOnSignals(life, logger);
@@ -69,9 +70,19 @@ async function serve(config: Config): Promise<number> {
 
 async function createService(config: Config, logger: Logger): Promise<Runnable> {
   const { Service } = await import("../app/service.js");
-  const service = new Service({ config, logger });
+  const service = new Service({ config, logger, container: await createContainer(config, logger) });
   process.on("SIGHUP", () => void service.reload());
   return service;
+}
+
+/** An edge loads nothing of PostgreSQL's. */
+async function createContainer(config: Config, logger: Logger): Promise<ServiceDeps["container"]> {
+  if (config.role === "edge") {
+    const { createEdgeContainer } = await import("../app/edge-container.js");
+    return createEdgeContainer(config, logger);
+  }
+  const { createServiceContainer } = await import("../app/container.js");
+  return createServiceContainer(config, logger);
 }
 
 async function createPrimary(config: Config, logger: Logger): Promise<Runnable> {

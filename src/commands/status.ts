@@ -27,7 +27,7 @@ interface StatusOptions {
 export const defineStatus: CommandDefinition = (command, line) => {
   command
     .description(
-      "Show the state of a running service: health, queue, spool, last flush, database.\n\n" +
+      "Show the state of a running service: health, queue, buffer, last flush, database.\n\n" +
         "Ends with 0 if it is ready, 1 if it is not, 69 if no service answers.",
     )
     .option("--admin-url <URL>", "its admin port (default: the one at HOST and ADMIN_PORT)", parseUrl)

@@ -16,7 +16,7 @@ import type { Ledger } from "./ledger.js";
 /** Where the batches come from. */
 export type BatchSource<B extends BufferedBatch> = Pick<
   BatchBuffer<B>,
-  "oldest" | "read" | "remove" | "onAvailable"
+  "oldest" | "read" | "remove" | "pause" | "onAvailable"
 >;
 
 /** What live traffic, which goes to the same sink, knows of it. */
@@ -69,14 +69,14 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
   #retryAt = 0;
   #hasLiveFault = false;
   /** Since the buffer was empty the last time. */
-  #replayed = { files: 0, rows: 0 };
+  #replayed = { batches: 0, rows: 0 };
 
   constructor(deps: BufferReplayDeps<B>) {
     this.#deps = deps;
     this.#observer = deps.observer ?? UNOBSERVED;
     this.#waker = new Waker(deps.clock);
     this.#loop = new SupervisedLoop({
-      name: "the replay of the spool",
+      name: "the replay of the buffer",
       step: () => this.#step(),
       waker: this.#waker,
       logger: deps.logger,
@@ -112,7 +112,7 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
       this.#deps.buffer.onAvailable(undefined);
     }
     this.#state = "closed";
-    this.#abort.abort(new Error("the replay of the spool is ending"));
+    this.#abort.abort(new Error("the replay of the buffer is ending"));
     this.#waker.wake();
     await this.#running;
   }
@@ -126,14 +126,15 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     if (this.#state !== "running") {
       return "end";
     }
+    const waitMs = this.#msUntilDue();
+    if (waitMs > 0) {
+      this.#deps.buffer.pause();
+      return { waitMs: Math.min(waitMs, LOOK_MS) };
+    }
     const batch = this.#deps.buffer.oldest();
     if (batch === undefined) {
       this.#reportEmpty();
       return {};
-    }
-    const waitMs = this.#msUntilDue();
-    if (waitMs > 0) {
-      return { waitMs: Math.min(waitMs, LOOK_MS) };
     }
     await this.#replay(batch);
     return "again";
@@ -160,7 +161,7 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     if (encoded === undefined || this.#state !== "running") {
       return;
     }
-    this.#attempts = batch === this.#tried ? this.#attempts + 1 : 1;
+    this.#attempts = batch === this.#tried ? this.#attempts + 1 : (batch.deliveries ?? 1);
     this.#tried = batch;
     let outcome: Awaited<ReturnType<Sink["write"]>>;
     try {
@@ -176,10 +177,10 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     this.#sinkFault = undefined;
     this.#retryAt = 0;
     this.#deps.liveTraffic.sinkWorks();
-    this.#replayed.files += 1;
+    this.#replayed.batches += 1;
     this.#replayed.rows += batch.rows;
     const durationMs = Math.round(clock.elapsed() - startedAt);
-    logger.debug({ file: batch.name, rows: batch.rows, durationMs, ...outcome }, "spool: batch replayed");
+    logger.debug({ batch: batch.name, rows: batch.rows, durationMs, ...outcome }, "buffer: batch replayed");
   }
 
   /** Undefined when there is nothing to write, now or ever; that is booked then. */
@@ -188,8 +189,7 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     try {
       const encoded = await buffer.read(batch);
       if (encoded === undefined) {
-        ledger.spooled -= batch.rows;
-        ledger.setAside += batch.rows;
+        ledger.putAside(batch.rows);
         this.#sinkFault = undefined;
       }
       return encoded;
@@ -216,19 +216,19 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
         faultClass: fault.faultClass,
         sqlstate: fault.code,
         reason: fault.message,
-        file: batch.name,
+        batch: batch.name,
         rows: batch.rows,
         attempt: this.#attempts,
         retryInMs,
       },
-      "spool: a batch could not be replayed; it is kept and tried again",
+      "buffer: a batch could not be replayed; it is kept and tried again",
     );
   }
 
   #reportEmpty(): void {
-    if (this.#replayed.files > 0) {
-      this.#deps.logger.info(this.#replayed, "spool: all of it is replayed");
-      this.#replayed = { files: 0, rows: 0 };
+    if (this.#replayed.batches > 0) {
+      this.#deps.logger.info(this.#replayed, "buffer: all of it is replayed");
+      this.#replayed = { batches: 0, rows: 0 };
     }
   }
 }

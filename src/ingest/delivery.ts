@@ -325,15 +325,15 @@ export class Delivery {
       const reason = messageOf(error);
       const level = reason === this.#bufferFault ? "debug" : "error";
       this.#bufferFault = reason;
-      this.#deps.logger[level]({ reason, rows }, "spool: cannot write; the batch stays in memory");
+      this.#deps.logger[level]({ reason, rows }, "buffer: cannot store; the batch stays in memory");
       return false;
     }
     this.#bufferFault = undefined;
-    ledger.spool(rows);
+    ledger.buffer(rows);
     for (const batch of batches) {
       this.#end(batch);
     }
-    this.#log.spooled(rows, queue.rows);
+    this.#log.buffered(rows, queue.rows);
     return true;
   }
 

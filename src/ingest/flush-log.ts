@@ -14,7 +14,7 @@ const LINE_EVERY_MS = 10_000;
 export class FlushLog {
   readonly #logger: Logger;
   readonly #flushed: Digest<FlushSums>;
-  readonly #spooled: Digest<SpoolSums>;
+  readonly #buffered: Digest<BufferSums>;
 
   constructor({ clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
     this.#logger = logger;
@@ -24,10 +24,10 @@ export class FlushLog {
       // Somebody should look at dead letters; they do not go away by themselves.
       tell: (sums) => logger[sums.dead > 0 ? "warn" : "info"](sums, "flushed"),
     });
-    this.#spooled = new Digest({
+    this.#buffered = new Digest({
       clock,
-      merge: addSpooled,
-      tell: (sums) => logger.info(sums, "spooled to disk"),
+      merge: addBuffered,
+      tell: (sums) => logger.info(sums, "stored in the buffer"),
     });
   }
 
@@ -39,10 +39,10 @@ export class FlushLog {
     this.#flushed.add({ flushes: 1, rows, inserted, duplicates, dead, maxDurationMs: ms });
   }
 
-  /** The spool has taken a batch; `queuedRows` are left in memory. */
-  spooled(rows: number, queuedRows: number): void {
-    this.#logger.debug({ rows, queuedRows }, "batch spooled to disk");
-    this.#spooled.add({ batches: 1, rows, queuedRows });
+  /** The buffer has taken a batch; `queuedRows` are left in memory. */
+  buffered(rows: number, queuedRows: number): void {
+    this.#logger.debug({ rows, queuedRows }, "batch stored in the buffer");
+    this.#buffered.add({ batches: 1, rows, queuedRows });
   }
 
   /** An outage has begun, or goes on. What was written before it is told, and the first that is after it will be at once. */
@@ -52,7 +52,7 @@ export class FlushLog {
 
   close(): void {
     this.#flushed.end();
-    this.#spooled.end();
+    this.#buffered.end();
   }
 }
 
@@ -77,14 +77,14 @@ function addFlushes(a: FlushSums, b: FlushSums): FlushSums {
   };
 }
 
-interface SpoolSums {
+interface BufferSums {
   readonly batches: number;
   readonly rows: number;
   /** After the last. */
   readonly queuedRows: number;
 }
 
-function addSpooled(a: SpoolSums, b: SpoolSums): SpoolSums {
+function addBuffered(a: BufferSums, b: BufferSums): BufferSums {
   return { batches: a.batches + b.batches, rows: a.rows + b.rows, queuedRows: b.queuedRows };
 }
 

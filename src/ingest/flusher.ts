@@ -152,6 +152,12 @@ export class Flusher {
     }
   }
 
+  /** Says that what failed is worth another try at once. */
+  retry(): void {
+    this.#delivery.forgive();
+    this.#waker.wake();
+  }
+
   /** Rows in memory, those in flight included. */
   get queuedRows(): number {
     return this.#queue.rows;

@@ -7,9 +7,10 @@ import type { WriteOutcome } from "../sink/sink.js";
 /**
  * The fields of the books, in events since the process started:
  * - `accepted`: answered OK, or waiting for a durable answer
- * - `recovered`: found in the buffer, left there by an earlier run
- * - `inserted`, `duplicates`, `dead`: ended in the sink
- * - `spooled`: in the buffer now
+ * - `recovered`: found in the buffer, left there by an earlier run; or taken from a buffer that processes share
+ * - `inserted`, `duplicates`, `dead`: ended in PostgreSQL
+ * - `buffered`: in the buffer now
+ * - `forwarded`: stored in a buffer that processes share, from which any of them may write them
  * - `setAside`: in batches of the buffer that were set aside because they could not be read
  */
 export const LEDGER_FIELDS = [
@@ -18,7 +19,8 @@ export const LEDGER_FIELDS = [
   "inserted",
   "duplicates",
   "dead",
-  "spooled",
+  "buffered",
+  "forwarded",
   "setAside",
 ] as const;
 
@@ -32,20 +34,28 @@ export class Ledger implements LedgerEntry {
   inserted = 0;
   duplicates = 0;
   dead = 0;
-  spooled = 0;
+  buffered = 0;
+  forwarded = 0;
   setAside = 0;
 
   /** Of `dead`, by the code of the refusal. */
   readonly deadByCode = new Map<string, number>();
-  /** Put into the spool by this process, whatever became of them. */
-  spooledInAll = 0;
-  /** Taken out of the spool because they have ended. */
+  /** Put into the buffer by this process, whatever became of them. */
+  bufferedInAll = 0;
+  /** Taken out of the buffer because they have ended. */
   replayed = 0;
 
-  /** Books what an earlier run left: rows that are in the spool, and rows in files that were set aside. */
-  recover(spooledRows: number, setAsideRows: number): void {
-    this.recovered += spooledRows + setAsideRows;
-    this.spooled += spooledRows;
+  readonly #sharesBuffer: boolean;
+
+  /** `sharesBuffer`: other processes put batches into the buffer and take them out, so what is in it is in no one's books. */
+  constructor({ sharesBuffer = false }: { readonly sharesBuffer?: boolean } = {}) {
+    this.#sharesBuffer = sharesBuffer;
+  }
+
+  /** Books what an earlier run left: rows that are in the buffer, and rows in batches that were set aside. */
+  recover(bufferedRows: number, setAsideRows: number): void {
+    this.recovered += bufferedRows + setAsideRows;
+    this.buffered += bufferedRows;
     this.setAside += setAsideRows;
   }
 
@@ -54,22 +64,29 @@ export class Ledger implements LedgerEntry {
     this.inserted += outcome.inserted;
     this.duplicates += outcome.duplicates;
     this.dead += outcome.dead;
+    this.forwarded += outcome.forwarded ?? 0;
     for (const [code, rows] of Object.entries(outcome.deadByCode ?? {})) {
       this.deadByCode.set(code, (this.deadByCode.get(code) ?? 0) + rows);
     }
   }
 
-  /** Books rows that went from memory to the spool. */
-  spool(rows: number): void {
-    this.spooled += rows;
-    this.spooledInAll += rows;
+  /** Books rows that went from memory to the buffer. */
+  buffer(rows: number): void {
+    this[this.#sharesBuffer ? "forwarded" : "buffered"] += rows;
+    this.bufferedInAll += rows;
   }
 
-  /** Books rows of the spool that the sink has taken. */
+  /** Books rows of the buffer that the sink has taken. */
   replay(rows: number, outcome: WriteOutcome): void {
-    this.spooled -= rows;
+    this.#takeOut(rows);
     this.replayed += rows;
     this.wrote(outcome);
+  }
+
+  /** Books rows of a batch of the buffer that cannot be read. */
+  putAside(rows: number): void {
+    this.#takeOut(rows);
+    this.setAside += rows;
   }
 
   read(): LedgerEntry {
@@ -81,7 +98,17 @@ export class Ledger implements LedgerEntry {
    * `queuedRows` are the rows in memory, in flight included.
    */
   missing(queuedRows: number): number {
-    const ended = this.inserted + this.duplicates + this.dead + this.spooled + this.setAside;
-    return this.accepted + this.recovered - ended - queuedRows;
+    const { accepted, recovered, inserted, duplicates, dead, buffered, forwarded, setAside } = this;
+    const ended = inserted + duplicates + dead + buffered + forwarded + setAside;
+    return accepted + recovered - ended - queuedRows;
+  }
+
+  /** What is taken out of a shared buffer comes into the books at that moment. */
+  #takeOut(rows: number): void {
+    if (this.#sharesBuffer) {
+      this.recovered += rows;
+    } else {
+      this.buffered -= rows;
+    }
   }
 }

@@ -11,7 +11,7 @@ export interface PoolOptions {
   readonly settings?: PoolConfig;
 }
 
-/** One for the flusher, one for the replay of the spool, one for upkeep, one to spare. */
+/** One for the flusher, one for the replay of the buffer, one for upkeep, one to spare. */
 const MAX_CONNECTIONS = 4;
 const CONNECT_TIMEOUT_MS = 5_000;
 const IDLE_TIMEOUT_MS = 60_000;

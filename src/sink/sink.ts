@@ -4,14 +4,16 @@ import type { EncodedBatch } from "../event/tuple-codec.js";
 import { messageOf } from "../util/error-message.js";
 import type { FaultClass } from "../util/fault-class.js";
 
-/** Where the rows of a batch ended; the three add up to the batch's rows. */
+/** Where the rows of a batch ended; the numbers add up to the batch's rows. */
 export interface WriteOutcome {
   readonly inserted: number;
   /** Rows whose id was in the table already: pushed before, or written by an attempt whose answer was lost. */
   readonly duplicates: number;
   /** Rows that are refused whatever we do, kept as dead letters. */
   readonly dead: number;
-  /** The same by the code of the refusal, `none` where there was none. Absent when no row is dead. */
+  /** Rows that went into a buffer from which another process writes them. Absent: none. */
+  readonly forwarded?: number;
+  /** The dead ones by the code of the refusal, `none` where there was none. Absent when no row is dead. */
   readonly deadByCode?: Readonly<Record<string, number>>;
 }
 

@@ -16,7 +16,8 @@ export interface MetricDefinition {
   readonly buckets?: readonly number[];
 }
 
-const FLUSH_SOURCE = "queue: from memory; spool: by the replay";
+const FLUSH_SOURCE = "queue: from memory; buffer: by the replay";
+const BUFFER_KIND = { kind: "spool: files of this process; jetstream: a stream that processes share" };
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** All metrics but those of the process and of Node, in the order of the documentation. */
@@ -30,7 +31,7 @@ export const METRICS = {
   recovered: {
     name: "stats_events_recovered_total",
     type: "counter",
-    help: "Events that an earlier run had left in the spool.",
+    help: "Events that an earlier run had left in the buffer, or that were taken from a shared one.",
     aggregator: "sum",
   },
   rejected: {
@@ -65,19 +66,31 @@ export const METRICS = {
   setAside: {
     name: "stats_events_set_aside_total",
     type: "counter",
-    help: "Events in spool files that could not be read and wait for a person.",
+    help: "Events in batches of the buffer that could not be read and wait for a person.",
+    aggregator: "sum",
+  },
+  forwarded: {
+    name: "stats_events_forwarded_total",
+    type: "counter",
+    help: "Events that were stored in a shared buffer, from which any process may write them.",
+    aggregator: "sum",
+  },
+  bufferedInAll: {
+    name: "stats_events_buffered_total",
+    type: "counter",
+    help: "Events that were put into the buffer, whatever became of them.",
     aggregator: "sum",
   },
   spooledInAll: {
     name: "stats_events_spooled_total",
     type: "counter",
-    help: "Events that were put into the spool, whatever became of them.",
+    help: "Former name of stats_events_buffered_total; the next release is without it.",
     aggregator: "sum",
   },
   replayed: {
     name: "stats_events_replayed_total",
     type: "counter",
-    help: "Events that left the spool because they have ended in PostgreSQL.",
+    help: "Events that left the buffer because they have ended in PostgreSQL.",
     aggregator: "sum",
   },
   queueRows: {
@@ -110,28 +123,56 @@ export const METRICS = {
     help: "How long the oldest event has been in memory; 0 when there is none.",
     aggregator: "max",
   },
+  bufferRows: {
+    name: "stats_buffer_rows",
+    type: "gauge",
+    help: "Events in the buffer now.",
+    labels: BUFFER_KIND,
+    aggregator: "sum",
+  },
+  bufferBytes: {
+    name: "stats_buffer_bytes",
+    type: "gauge",
+    help: "Space that the buffer's batches take.",
+    labels: BUFFER_KIND,
+    aggregator: "sum",
+  },
+  bufferCapacity: {
+    name: "stats_buffer_capacity_bytes",
+    type: "gauge",
+    help: "Upper bound of stats_buffer_bytes.",
+    labels: BUFFER_KIND,
+    aggregator: "sum",
+  },
+  setAsideBatches: {
+    name: "stats_buffer_set_aside_batches",
+    type: "gauge",
+    help: "Batches that were set aside, by this run or an earlier one, and wait for a person.",
+    labels: BUFFER_KIND,
+    aggregator: "sum",
+  },
   spoolRows: {
     name: "stats_spool_rows",
     type: "gauge",
-    help: "Events in the spool now.",
+    help: 'Former name of stats_buffer_rows{kind="spool"}; the next release is without it.',
     aggregator: "sum",
   },
   spoolBytes: {
     name: "stats_spool_bytes",
     type: "gauge",
-    help: "Space that the spool's files take on disk.",
+    help: 'Former name of stats_buffer_bytes{kind="spool"}; the next release is without it.',
     aggregator: "sum",
   },
   spoolCapacity: {
     name: "stats_spool_capacity_bytes",
     type: "gauge",
-    help: "Upper bound of stats_spool_bytes; 0: there is no spool.",
+    help: 'Former name of stats_buffer_capacity_bytes{kind="spool"}; the next release is without it.',
     aggregator: "sum",
   },
   setAsideFiles: {
     name: "stats_spool_set_aside_files",
     type: "gauge",
-    help: "Files in SPOOL_DIR/set-aside, of this run or an earlier one.",
+    help: 'Former name of stats_buffer_set_aside_batches{kind="spool"}; the next release is without it.',
     aggregator: "sum",
   },
   flushRetries: {
@@ -223,7 +264,7 @@ export const METRICS = {
     name: "stats_build_info",
     type: "gauge",
     help: "1; the labels say what is running.",
-    labels: { version: "of the service", node: "version of Node.js" },
+    labels: { version: "of the service", node: "version of Node.js", role: "ROLE" },
     aggregator: "first",
   },
 } as const satisfies Readonly<Record<string, MetricDefinition>>;

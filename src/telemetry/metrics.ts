@@ -3,6 +3,7 @@
  * nothing; it never changes a part.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { BufferKind } from "../buffer/buffer.js";
 import type { FlushObserver } from "../ingest/flush-log.js";
 import type { Ledger } from "../ingest/ledger.js";
 import { UNHANDLED_REASONS, type UnhandledReason } from "../rpc/stock-lane.js";
@@ -25,8 +26,14 @@ export interface MetricSources {
     readonly oldestAgeMs: number;
   };
   /** undefined: there is only memory. */
-  readonly spool:
-    | { readonly bytes: number; readonly maxBytes: number; readonly setAsideFiles: number }
+  readonly buffer:
+    | {
+        readonly kind: BufferKind;
+        readonly rows: number;
+        readonly bytes: number;
+        readonly maxBytes: number;
+        readonly setAsideBatches: number;
+      }
     | undefined;
   readonly flusher: { readonly drainMs: number | undefined };
   readonly rpcServer: { readonly connections: Readonly<Record<string, number>> };
@@ -38,7 +45,7 @@ export interface MetricSources {
 /** A number; or, for a metric with one label, a number for each of its values. */
 type Reading = number | Readonly<Record<string, number>> | ReadonlyMap<string, number>;
 
-const SOURCES = ["queue", "spool"] as const;
+const SOURCES = ["queue", "buffer"] as const;
 const MS_PER_SECOND = 1e3;
 
 /** Owns the registry. Process and calls are measured from the start, the service's parts from `watch` on. */
@@ -46,7 +53,7 @@ export class Metrics {
   readonly registry = new Registry();
   /** Hears of the flushes of the queue. */
   readonly flushes: FlushObserver;
-  /** Hears of the replay of the spool. */
+  /** Hears of the replay of the buffer. */
   readonly replays: FlushObserver;
   readonly #clock: Clock;
   readonly #calls = new CallDurations(METRICS.rpcDuration);
@@ -60,18 +67,18 @@ export class Metrics {
   readonly #batchBytes: Histogram;
   #lastSuccessMs = 0;
 
-  constructor({ clock }: { readonly clock: Clock }) {
+  constructor({ clock, role = "all" }: { readonly clock: Clock; readonly role?: string }) {
     this.#clock = clock;
     this.#retries = new Counter(this.#options(METRICS.flushRetries));
     this.#flushDuration = this.#histogram(METRICS.flushDuration);
     this.#batchRows = this.#histogram(METRICS.batchRows);
     this.#batchBytes = this.#histogram(METRICS.batchBytes);
     this.flushes = this.#observer("queue");
-    this.replays = this.#observer("spool");
+    this.replays = this.#observer("buffer");
     this.registry.registerMetric(this.#calls.metric);
     this.#counter(METRICS.unhandledRequests, () => this.#unhandled);
     this.#gauge(METRICS.lastSuccess, () => this.#lastSuccessMs / MS_PER_SECOND);
-    new Gauge(this.#options(METRICS.buildInfo)).set({ version, node: process.version }, 1);
+    new Gauge(this.#options(METRICS.buildInfo)).set({ version, node: process.version, role }, 1);
     // Under their usual names, process_… and nodejs_…, which ready-made dashboards look for.
     collectDefaultMetrics({ register: this.registry });
   }
@@ -94,7 +101,7 @@ export class Metrics {
     ledger,
     rejections,
     queue,
-    spool,
+    buffer,
     flusher,
     rpcServer,
     tlsCertificates,
@@ -108,21 +115,38 @@ export class Metrics {
     // With a series from the start, so that the first dead letter is an increase.
     this.#counter(METRICS.dead, () => new Map([["none", 0], ...ledger.deadByCode]));
     this.#counter(METRICS.setAside, () => ledger.setAside);
-    this.#counter(METRICS.spooledInAll, () => ledger.spooledInAll);
+    this.#counter(METRICS.forwarded, () => ledger.forwarded);
+    this.#counter(METRICS.bufferedInAll, () => ledger.bufferedInAll);
+    this.#counter(METRICS.spooledInAll, () => ledger.bufferedInAll);
     this.#counter(METRICS.replayed, () => ledger.replayed);
     this.#gauge(METRICS.queueRows, () => queue.rows);
     this.#gauge(METRICS.inFlightRows, () => queue.inFlightRows);
     this.#gauge(METRICS.queueBytes, () => queue.bytes);
     this.#gauge(METRICS.queueCapacity, () => queue.maxBytes);
     this.#gauge(METRICS.oldestAge, () => queue.oldestAgeMs / MS_PER_SECOND);
-    this.#gauge(METRICS.spoolRows, () => ledger.spooled);
-    this.#gauge(METRICS.spoolBytes, () => spool?.bytes ?? 0);
-    this.#gauge(METRICS.spoolCapacity, () => spool?.maxBytes ?? 0);
-    this.#gauge(METRICS.setAsideFiles, () => spool?.setAsideFiles ?? 0);
+    this.#watchBuffer(buffer, ledger);
     this.#gauge(METRICS.drainDuration, () => (flusher.drainMs ?? 0) / MS_PER_SECOND);
     this.#gauge(METRICS.openConnections, () => rpcServer.connections);
     this.#gauge(METRICS.tlsExpiry, () => (tlsCertificates?.expiresAt ?? 0) / MS_PER_SECOND);
     this.#gauge(METRICS.ready, () => (health.readiness().ok ? 1 : 0));
+  }
+
+  /** A stream is the same for all processes: of several workers' readings one is told, not the sum. */
+  #watchBuffer(buffer: MetricSources["buffer"], ledger: MetricSources["ledger"]): void {
+    const { kind = "spool" } = buffer ?? {};
+    const isShared = kind === "jetstream";
+    const spool = isShared ? undefined : buffer;
+    const gauge = (definition: MetricDefinition, read: () => number) =>
+      this.#gauge({ ...definition, ...(isShared && { aggregator: "max" }) }, () => ({ [kind]: read() }));
+    // Of a spool as the books have it, so that they add up in every scrape.
+    gauge(METRICS.bufferRows, () => (isShared ? (buffer?.rows ?? 0) : ledger.buffered));
+    gauge(METRICS.bufferBytes, () => buffer?.bytes ?? 0);
+    gauge(METRICS.bufferCapacity, () => buffer?.maxBytes ?? 0);
+    gauge(METRICS.setAsideBatches, () => buffer?.setAsideBatches ?? 0);
+    this.#gauge(METRICS.spoolRows, () => ledger.buffered);
+    this.#gauge(METRICS.spoolBytes, () => spool?.bytes ?? 0);
+    this.#gauge(METRICS.spoolCapacity, () => spool?.maxBytes ?? 0);
+    this.#gauge(METRICS.setAsideFiles, () => spool?.setAsideBatches ?? 0);
   }
 
   #observer(source: (typeof SOURCES)[number]): FlushObserver {

@@ -1,4 +1,5 @@
 /** How a service is at a glance, as a value that goes over the wire; it reads nothing by itself. */
+import type { BufferKind } from "../buffer/buffer.js";
 import type { LedgerEntry } from "../ingest/ledger.js";
 import type { TableState } from "../postgres/table-state.js";
 import type { Probe } from "../server/health.js";
@@ -11,16 +12,18 @@ export interface RoomStatus {
   readonly maxBytes: number;
 }
 
-export interface SpoolStatus extends RoomStatus {
-  readonly files: number;
-  readonly setAsideFiles: number;
+/** Where batches wait for PostgreSQL. What is told of a buffer that processes share is true of all of them together. */
+export interface BufferStatus extends RoomStatus {
+  readonly kind: BufferKind;
+  readonly batches: number;
+  readonly setAsideBatches: number;
   readonly isWritable: boolean;
 }
 
 export interface FlushStatus {
   /** ISO 8601; null: nothing has been written since the start. */
   readonly lastSuccessAt: string | null;
-  /** While batches fail, of the queue or of the spool: what the last one failed with. */
+  /** While batches fail, of the queue or of the buffer: what the last one failed with. */
   readonly fault: { readonly faultClass: string; readonly message: string } | null;
 }
 
@@ -37,9 +40,9 @@ export interface ServiceStatus {
   readonly events: LedgerEntry;
   readonly queue: RoomStatus;
   /** null: there is none. */
-  readonly spool: SpoolStatus | null;
+  readonly buffer: BufferStatus | null;
   readonly flush: FlushStatus;
-  /** null: it has not been asked yet. */
+  /** null: it has not been asked yet, or there is none. */
   readonly database: DatabaseStatus | null;
 }
 
@@ -60,7 +63,7 @@ function mergeTwo(a: ServiceStatus, b: ServiceStatus): ServiceStatus {
     readiness: mergeProbes(a.readiness, b.readiness),
     events: addUp(a.events, b.events),
     queue: addUp(a.queue, b.queue),
-    spool: mergeSpools(a.spool, b.spool),
+    buffer: mergeBuffers(a.buffer, b.buffer),
     flush: {
       lastSuccessAt: laterOf(a.flush.lastSuccessAt, b.flush.lastSuccessAt),
       fault: a.flush.fault ?? b.flush.fault,
@@ -84,11 +87,13 @@ function mergeProbes(a: Probe, b: Probe): Probe {
   return b.ok || a.reason === b.reason ? a : { ok: false, reason: `${a.reason}; ${b.reason}` };
 }
 
-function mergeSpools(a: SpoolStatus | null, b: SpoolStatus | null): SpoolStatus | null {
+function mergeBuffers(a: BufferStatus | null, b: BufferStatus | null): BufferStatus | null {
   if (a === null || b === null) {
     return a ?? b;
   }
-  const { isWritable: aIsWritable, ...aCounts } = a;
-  const { isWritable: bIsWritable, ...bCounts } = b;
-  return { ...addUp(aCounts, bCounts), isWritable: aIsWritable && bIsWritable };
+  const { kind, isWritable: aIsWritable, ...aCounts } = a;
+  const { kind: _, isWritable: bIsWritable, ...bCounts } = b;
+  // Both tell of the same stream; or each of a folder that it has for itself.
+  const counts = kind === "jetstream" ? bCounts : addUp(aCounts, bCounts);
+  return { kind, ...counts, isWritable: aIsWritable && bIsWritable };
 }

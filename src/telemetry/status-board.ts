@@ -6,11 +6,11 @@ import type { HealthProbes } from "../server/admin-server.js";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import type {
+  BufferStatus,
   DatabaseStatus,
   FlushStatus,
   RoomStatus,
   ServiceStatus,
-  SpoolStatus,
 } from "./service-status.js";
 
 interface SinkFaults {
@@ -21,14 +21,14 @@ interface SinkFaults {
 export interface StatusParts {
   readonly ledger: { read(): LedgerEntry };
   readonly queue: RoomStatus;
-  readonly spool: SpoolStatus | undefined;
+  readonly buffer: BufferStatus | undefined;
   readonly flusher: SinkFaults & {
     /** Unix milliseconds. */
     lastFlushAt(): number | undefined;
   };
   readonly replay: SinkFaults | undefined;
-  /** Rejects when the database does not say; at once when `signal` aborts. */
-  readonly readTables: (signal: AbortSignal) => Promise<TableState>;
+  /** Rejects when the database does not say; at once when `signal` aborts. undefined: there is none. */
+  readonly readTables: ((signal: AbortSignal) => Promise<TableState>) | undefined;
 }
 
 export interface StatusBoardDeps {
@@ -64,7 +64,7 @@ export class StatusBoard {
   async read(): Promise<ServiceStatus> {
     const { version, health, clock } = this.#deps;
     const parts = this.#parts;
-    const database = parts === undefined ? null : await this.#lookAtDatabase(parts);
+    const database = await this.#lookAtDatabase(parts?.readTables);
     return {
       version,
       processes: 1,
@@ -73,20 +73,23 @@ export class StatusBoard {
       readiness: health.readiness(),
       events: parts?.ledger.read() ?? NO_EVENTS,
       queue: roomOf(parts?.queue),
-      spool: spoolOf(parts?.spool),
+      buffer: bufferOf(parts?.buffer),
       flush: flushOf(parts),
       database,
     };
   }
 
-  #lookAtDatabase(parts: StatusParts): Promise<DatabaseStatus> {
-    this.#look ??= this.#readTables(parts).finally(() => {
+  async #lookAtDatabase(readTables: StatusParts["readTables"]): Promise<DatabaseStatus | null> {
+    if (readTables === undefined) {
+      return null;
+    }
+    this.#look ??= this.#readTables(readTables).finally(() => {
       this.#look = undefined;
     });
     return this.#look;
   }
 
-  async #readTables({ readTables }: StatusParts): Promise<DatabaseStatus> {
+  async #readTables(readTables: NonNullable<StatusParts["readTables"]>): Promise<DatabaseStatus> {
     const deadline = new AbortController();
     const cancel = this.#deps.clock.schedule(DATABASE_TIMEOUT_MS, () =>
       deadline.abort(new Error(`no answer within ${DATABASE_TIMEOUT_MS / 1000} s`)),
@@ -105,12 +108,12 @@ function roomOf(room: RoomStatus | undefined): RoomStatus {
   return { rows: room?.rows ?? 0, bytes: room?.bytes ?? 0, maxBytes: room?.maxBytes ?? 0 };
 }
 
-function spoolOf(spool: SpoolStatus | undefined): SpoolStatus | null {
-  if (spool === undefined) {
+function bufferOf(buffer: BufferStatus | undefined): BufferStatus | null {
+  if (buffer === undefined) {
     return null;
   }
-  const { files, setAsideFiles, isWritable } = spool;
-  return { ...roomOf(spool), files, setAsideFiles, isWritable };
+  const { kind, batches, setAsideBatches, isWritable } = buffer;
+  return { kind, ...roomOf(buffer), batches, setAsideBatches, isWritable };
 }
 
 function flushOf(parts: StatusParts | undefined): FlushStatus {
@@ -121,14 +124,14 @@ function flushOf(parts: StatusParts | undefined): FlushStatus {
   };
 }
 
-/** Of what is new before that of the spool: mostly they are the same. */
+/** Of what is new before that of the buffer: mostly they are the same. */
 function faultOf({ flusher, replay }: StatusParts): FlushStatus["fault"] {
   const fault = flusher.sinkFault();
   if (fault !== undefined) {
     return { faultClass: fault.faultClass, message: fault.message };
   }
-  const ofSpool = replay?.sinkFault();
-  return ofSpool === undefined
+  const ofBuffer = replay?.sinkFault();
+  return ofBuffer === undefined
     ? null
-    : { faultClass: ofSpool.faultClass, message: `the spool cannot be replayed: ${ofSpool.message}` };
+    : { faultClass: ofBuffer.faultClass, message: `the buffer cannot be replayed: ${ofBuffer.message}` };
 }

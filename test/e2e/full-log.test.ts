@@ -36,7 +36,7 @@ test("a full disk under the log costs log lines, and no event and no answer", as
     expect(first.stderr.trim().split("\n")).toEqual([expect.stringContaining("ENOSPC")]);
 
     await using second = await ServiceProcess.start({ DATABASE_URL: database.url, SPOOL_DIR: spoolDir });
-    await second.logged("spool: all of it is replayed");
+    await second.logged("buffer: all of it is replayed");
     expect(await second.stop()).toMatchObject({ status: 0 });
     const { rows } = await database.pool.query<{ id: string }>("SELECT id FROM incoming");
     expect(rows.map(({ id }) => id).sort()).toEqual(ids.sort());

@@ -13,7 +13,7 @@ import { push, pushMany } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
 
-const REPLAYED = "spool: all of it is replayed";
+const REPLAYED = "buffer: all of it is replayed";
 const FLUSH_FAILED = "flush failed; the batch is kept and tried again";
 const DISK_HANGS = "spool: the disk does not answer; it is left alone until it does";
 
@@ -60,7 +60,7 @@ test("what was acknowledged as durable without PostgreSQL survives SIGKILL, and 
   await using second = await ServiceProcess.start(withPostgres());
   expect(await second.logged(REPLAYED)).toMatchObject({ rows: 200 });
   expect(await second.stop()).toMatchObject({ status: 0 });
-  expect(second.find("stopped")).toMatchObject({ recovered: 200, inserted: 200, spooled: 0, missing: 0 });
+  expect(second.find("stopped")).toMatchObject({ recovered: 200, inserted: 200, buffered: 0, missing: 0 });
   expect(await rowIds()).toEqual([...acknowledged].sort());
   expect(await spoolFiles()).toEqual([]);
 });
@@ -72,7 +72,7 @@ test("what is queued when the service is stopped without PostgreSQL goes to the 
   });
   const { acknowledged } = await pushMany(first.url, { count: 200, connections: 5 });
   expect(await first.stop()).toMatchObject({ status: 0 });
-  expect(first.find("stopped")).toMatchObject({ accepted: 200, spooled: 200, missing: 0 });
+  expect(first.find("stopped")).toMatchObject({ accepted: 200, buffered: 200, missing: 0 });
 
   await using second = await ServiceProcess.start(withPostgres());
   await second.logged(REPLAYED);

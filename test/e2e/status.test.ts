@@ -27,7 +27,7 @@ test("status tells an operator, and a script, how a running service is", async (
     readiness: { ok: true },
     events: { accepted: 1, inserted: 1 },
     queue: { rows: 0, maxBytes: expect.any(Number) },
-    spool: null,
+    buffer: null,
     flush: { lastSuccessAt: expect.stringMatching(/Z$/), fault: null },
     database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 },
   });

@@ -136,7 +136,7 @@ test("what a killed worker had in its spool is replayed by its successor", async
   expect(await service.stop()).toEqual({ status: 1, signal: null });
   const [successor] = linesOf(service, 1, "stopped");
   expect(Number(successor?.recovered)).toBeGreaterThan(0);
-  expect(service.log.at(-1)).toMatchObject({ inserted: 100, spooled: 0, missing: 0 });
+  expect(service.log.at(-1)).toMatchObject({ inserted: 100, buffered: 0, missing: 0 });
   expect(await rowIds()).toEqual([...acknowledged].sort());
 });
 
@@ -167,7 +167,7 @@ test("a worker that hangs is told of and kept; once killed it is replaced, and n
   expect(await service.stop()).toEqual({ status: 1, signal: null });
   // The books are those of the other worker and of the successor.
   const books = service.log.at(-1);
-  expect(books).toMatchObject({ level: "error", unsound: [1], spooled: 0, missing: 0 });
+  expect(books).toMatchObject({ level: "error", unsound: [1], buffered: 0, missing: 0 });
   expect(Number(books?.recovered)).toBeGreaterThan(0);
   const rows = await rowIds();
   expect(rows).toHaveLength(Number(books?.accepted) + Number(books?.recovered));
@@ -196,7 +196,7 @@ test("what three workers left in the spool is replayed by one", async () => {
   await using second = await ServiceProcess.start(settings(1));
   await allReplayed(second);
   expect(await second.stop()).toEqual({ status: 0, signal: null });
-  expect(second.log.at(-1)).toMatchObject({ recovered: 100, inserted: 100, spooled: 0, missing: 0 });
+  expect(second.log.at(-1)).toMatchObject({ recovered: 100, inserted: 100, buffered: 0, missing: 0 });
   expect(await rowIds()).toEqual([...acknowledged].sort());
 });
 

@@ -40,9 +40,11 @@ export class Scrape {
       "stats_events_duplicate_total",
       "stats_events_dead_total",
       "stats_events_set_aside_total",
-      "stats_spool_rows",
+      "stats_events_forwarded_total",
       "stats_queue_rows",
     ].map((name) => this.sum(name));
-    return came - ended.reduce((total, each) => total + each, 0);
+    // A shared buffer is in nobody's books.
+    const spooled = this.sum("stats_buffer_rows", 'kind="spool"');
+    return came - ended.reduce((total, each) => total + each, spooled);
   }
 }

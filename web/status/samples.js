@@ -5,7 +5,7 @@
  * Rates in events a second; null: not known, at the beginning and after a restart.
  *
  * @typedef {{ acceptedRate: number | null, insertedRate: number | null, duplicatesRate: number | null,
- *   deadRate: number | null, queuePercent: number, spoolRows: number }} Values
+ *   deadRate: number | null, queuePercent: number, bufferRows: number }} Values
  * @typedef {Values & { at: number, status: ServiceStatus }} Sample at Unix time `at`, in milliseconds
  */
 
@@ -15,7 +15,7 @@ const RATE_MS = 10_000;
 /** Where nothing was read for longer, a line is broken. */
 const GAP_MS = 10_000;
 
-/** How full a queue or spool is, in percent. @param {{ bytes: number, maxBytes: number } | null} room */
+/** How full a queue or buffer is, in percent. @param {{ bytes: number, maxBytes: number } | null} room */
 export const percentOf = (room) => (room?.maxBytes ? (100 * room.bytes) / room.maxBytes : 0);
 
 /**
@@ -40,7 +40,7 @@ export function addSample(samples, status, at) {
       duplicatesRate: rate("duplicates") ?? null,
       deadRate: rate("dead") ?? null,
       queuePercent: percentOf(status.queue),
-      spoolRows: status.spool?.rows ?? 0,
+      bufferRows: status.buffer?.rows ?? 0,
     },
   ];
 }

@@ -79,13 +79,13 @@ function setText(element, text) {
 
 /** @param {Sample} sample */
 function showSample(sample) {
-  const { queue, spool } = sample.status;
+  const { queue, buffer } = sample.status;
   for (const [name, text] of Object.entries(describe(sample))) {
     const place = document.querySelector(`[data-text="${name}"]`);
     setText(place, text);
     place?.classList.toggle("wrong", text.startsWith(WARNING));
   }
-  for (const [name, room] of Object.entries({ queue, spool })) {
+  for (const [name, room] of Object.entries({ queue, buffer })) {
     document.querySelector(`[data-meter="${name}"]`)?.setAttribute("value", `${percentOf(room)}`);
   }
 }
@@ -96,6 +96,6 @@ function draw(chart) {
   const top = Number(chart.dataset.top ?? chartTop(samples, names));
   setText(chart.querySelector("small"), top.toLocaleString("en-US"));
   chart.querySelectorAll("path").forEach((line, i) => {
-    line.setAttribute("d", linePath(samples, names[i] ?? "spoolRows", top));
+    line.setAttribute("d", linePath(samples, names[i] ?? "bufferRows", top));
   });
 }

@@ -5,6 +5,8 @@ import { percentOf } from "./samples.js";
 
 /** Stands before what somebody should look at. */
 export const WARNING = "⚠ ";
+/** What the kinds of the buffer are. */
+const BUFFER_KINDS = { spool: "spool, on disk", jetstream: "JetStream, shared" };
 /** As in src/postgres/table-state.ts: there counting ends. */
 const COUNT_MAX = 100_000;
 
@@ -21,22 +23,25 @@ export function judge({ liveness, readiness }) {
 
 /** What stands in each place of the page. @param {Sample} sample @returns {Record<string, string>} */
 export function describe({ at, status, acceptedRate, insertedRate }) {
-  const { version, processes, uptimeMs, events, queue, spool, flush } = status;
-  const setAside = `${count(events.setAside)} in ${count(spool?.setAsideFiles ?? 0)} files`;
+  const { version, processes, uptimeMs, events, queue, buffer, flush } = status;
+  const setAside = `${count(events.setAside)} in ${count(buffer?.setAsideBatches ?? 0)} batches`;
   return {
     version: `${version}, ${processes === 1 ? "one process" : `${processes} processes`}, up ${duration(uptimeMs)}`,
     acceptedRate: acceptedRate === null ? "…" : count(acceptedRate),
     insertedRate: insertedRate === null ? "…" : count(insertedRate),
     queueFill: fill(queue),
     queueRows: count(queue.rows),
-    spoolFill: spool === null ? "there is none" : warnIf(!spool.isWritable, fill(spool), "cannot be written"),
-    spoolRows: count(spool?.rows ?? 0),
+    bufferKind: buffer === null ? "" : BUFFER_KINDS[buffer.kind],
+    bufferFill:
+      buffer === null ? "there is none" : warnIf(!buffer.isWritable, fill(buffer), "cannot be written"),
+    bufferRows: count(buffer?.rows ?? 0),
     setAside: warnIf(events.setAside > 0, setAside),
     accepted: count(events.accepted),
     recovered: count(events.recovered),
     inserted: count(events.inserted),
     duplicates: count(events.duplicates),
     dead: warnIf(events.dead > 0, count(events.dead)),
+    forwarded: count(events.forwarded),
     books: describeBooks(status),
     lastFlush: describeFlush(flush, at),
     ...describeDatabase(status.database),
@@ -45,8 +50,9 @@ export function describe({ at, status, acceptedRate, insertedRate }) {
 
 /** @param {ServiceStatus} status */
 function describeBooks({ events, queue }) {
-  const { accepted, recovered, inserted, duplicates, dead, spooled, setAside } = events;
-  const missing = accepted + recovered - inserted - duplicates - dead - spooled - setAside - queue.rows;
+  const { accepted, recovered, inserted, duplicates, dead, buffered, forwarded, setAside } = events;
+  const ended = inserted + duplicates + dead + buffered + forwarded + setAside;
+  const missing = accepted + recovered - ended - queue.rows;
   const fault = missing > 0 ? `${count(missing)} events are nowhere` : `${count(-missing)} events too many`;
   return missing === 0 ? "They balance." : `${WARNING}They do not balance: ${fault}.`;
 }

@@ -13,7 +13,7 @@ import { warnIfExposed } from "../../server/listen.js";
 import { clusterMetricsRoute, type MetricsReading } from "../../telemetry/metrics-route.js";
 import { mergeStatuses, type ServiceStatus } from "../../telemetry/service-status.js";
 import { statusPageRoutes } from "../../telemetry/status-page.js";
-import { createPrimaryContainer, disposeInReverse, ifMade, type PrimaryCradle } from "../container.js";
+import { createPrimaryContainer, type PrimaryCradle } from "../container.js";
 import {
   type FinalBooks,
   type Runnable,
@@ -22,6 +22,7 @@ import {
   sumBooks,
 } from "../runnable.js";
 import { prepareDatabase } from "../service.js";
+import { disposeInReverse, ifMade } from "../service-cradle.js";
 import { WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
 import type { ForkWorker } from "./worker-process.js";
 
@@ -120,7 +121,9 @@ export class Primary implements Runnable {
   /** Held while the workers run: no other service, with however many workers, gets hold of a folder in it. */
   async #claimSpoolDir(): Promise<void> {
     const { clock } = this.#container.cradle;
-    this.#spoolDir = await claimSpoolDir(this.#config, { clock, logger: this.#logger });
+    const spoolMaxBytes = this.#config.bufferUrl === undefined ? this.#config.spoolMaxBytes : 0;
+    const settings = { ...this.#config, spoolMaxBytes };
+    this.#spoolDir = await claimSpoolDir(settings, { clock, logger: this.#logger });
   }
 
   async #startWorkers(): Promise<BoundAddress> {

@@ -4,6 +4,7 @@ import { workerSpoolDir } from "../../buffer/spool/spool-folders.js";
 import type { Config } from "../../config.js";
 import { createLogger } from "../../telemetry/logger.js";
 import { systemClock } from "../../util/clock.js";
+import { createServiceContainer } from "../container.js";
 import { ProcessLife, runToEnd } from "../process-life.js";
 import { Service } from "../service.js";
 import type { Assignment } from "./messages.js";
@@ -21,7 +22,9 @@ export async function runWorker(config: Config, worker: Worker): Promise<number>
     return 0;
   }
   const logger = createLogger(config.logLevel).child({ worker: assignment.worker });
-  const service = new Service({ config: workerConfig(config, assignment), logger, isWorker: true });
+  const ownConfig = workerConfig(config, assignment);
+  const container = createServiceContainer(ownConfig, logger, { isWorker: true });
+  const service = new Service({ config: ownConfig, logger, container, isWorker: true });
   link.reportHealth(service.health, systemClock);
   link.answerBy(service);
   process.on("SIGHUP", () => void service.reload());

@@ -6,32 +6,36 @@ import { EventQueue } from "../../ingest/event-queue.js";
 import { Flusher } from "../../ingest/flusher.js";
 import { Ledger } from "../../ingest/ledger.js";
 import { Readiness } from "../../ingest/readiness.js";
+import type { Sink } from "../../sink/sink.js";
+import type { BufferParts } from "./buffer.js";
 import { job, part, type Registrations } from "./part.js";
 import type { ProcessParts } from "./process.js";
-import type { StorageParts } from "./storage.js";
 
 export interface IngestParts {
   readonly ledger: Ledger;
   readonly queue: EventQueue;
   readonly admission: Admission;
   readonly flusher: Flusher;
-  /** undefined: there is no buffer. */
+  /** undefined: there is no buffer, or others write what is in it. */
   readonly replay: BufferReplay | undefined;
   readonly readiness: Readiness;
 }
 
-type Needs = IngestParts & StorageParts & ProcessParts;
+type Needs = IngestParts & BufferParts & ProcessParts & { readonly sink: Sink };
 
 export function ingestParts(): Registrations<IngestParts> {
   return {
-    ledger: part(() => new Ledger()),
+    ledger: part(({ buffer }: Needs) => new Ledger({ sharesBuffer: buffer?.kind === "jetstream" })),
     queue: part(({ config, clock }: Needs) => new EventQueue(config, clock)),
     admission: part(createAdmission),
     flusher: job(createFlusher),
     replay: job(createReplay),
     readiness: part(
-      ({ queue, spool, flusher, replay, health, clock, logger }: Needs) =>
-        new Readiness({ queue, buffer: spool, flusher, replay, health, clock, logger }),
+      ({ queue, buffer, config, flusher, replay, health, clock, logger }: Needs) => {
+        // A writer takes no events that the buffer would need room for.
+        const room = config.role === "writer" ? undefined : buffer;
+        return new Readiness({ queue, buffer: room, flusher, replay, health, clock, logger });
+      },
       (readiness) => readiness.close(),
     ),
   };
@@ -47,13 +51,14 @@ function createAdmission({ config, clock }: Needs): Admission {
 }
 
 function createFlusher(needs: Needs): Flusher {
-  const { queue, ledger, sink, spool, clock, random, logger, metrics, config } = needs;
+  const { queue, ledger, sink, buffer, clock, random, logger, metrics, config } = needs;
   const observer = metrics?.flushes;
   return new Flusher({
     queue,
     ledger,
     sink,
-    buffer: spool,
+    // An edge writes to it in any case: it is the edge's sink.
+    buffer: config.role === "edge" ? undefined : buffer,
     clock,
     random,
     logger,
@@ -63,12 +68,12 @@ function createFlusher(needs: Needs): Flusher {
 }
 
 function createReplay(needs: Needs): BufferReplay | undefined {
-  const { spool, sink, ledger, flusher, clock, random, logger, metrics } = needs;
+  const { buffer, config, sink, ledger, flusher, clock, random, logger, metrics } = needs;
   const observer = metrics?.replays;
-  return spool === undefined
+  return buffer === undefined || config.role === "edge"
     ? undefined
     : new BufferReplay({
-        buffer: spool,
+        buffer,
         sink,
         ledger,
         liveTraffic: flusher,

@@ -37,7 +37,9 @@ export function processParts(config: Config, logger: Logger): Registrations<Proc
     random: asValue(() => randomInt(2 ** 32) / 2 ** 32),
     starting: asValue(new AbortController()),
     stopping: asValue(new AbortController()),
-    metrics: part(({ config, clock }: ProcessParts) => (config.metrics ? new Metrics({ clock }) : undefined)),
+    metrics: part(({ config, clock }: ProcessParts) =>
+      config.metrics ? new Metrics({ clock, role: config.role }) : undefined,
+    ),
     tracing: part(createTracing),
     health: part(
       () => new Health(),

@@ -1,7 +1,6 @@
 /** The RPC port: who may call, what each call passes through, and the servers that answer. */
 import { TokenStore } from "../../auth/token-store.js";
 import type { Config } from "../../config.js";
-import { CountQueries, createQueryPool } from "../../counts/count-queries.js";
 import {
   authenticate,
   permit,
@@ -9,11 +8,12 @@ import {
   refusesUnknown,
   whyReadingIsClosed,
 } from "../../rpc/authentication.js";
-import { createCountsMethods } from "../../rpc/counts-methods.js";
+import { type CountSource, createCountsMethods } from "../../rpc/counts-methods.js";
 import { createFastLane } from "../../rpc/fast-lane/fast-lane.js";
 import { BodyLimits, limitWaiting } from "../../rpc/limits.js";
 import { Rejections } from "../../rpc/rejections.js";
 import { createRoutes, createStatsMethods } from "../../rpc/routes.js";
+import { PUSHES_ELSEWHERE, QUERIES_ELSEWHERE, servedElsewhere } from "../../rpc/served-elsewhere.js";
 import { createRpcDispatcher } from "../../rpc/stock-lane.js";
 import type { UnaryInterceptor, UnaryMethod } from "../../rpc/unary-method.js";
 import { connectionAddress, trustProxies } from "../../server/caller-address.js";
@@ -24,7 +24,6 @@ import { isLoopback } from "../../server/listen.js";
 import { RpcServer } from "../../server/rpc-server.js";
 import { TlsCertificates } from "../../server/tls-certificates.js";
 import { createCallLog } from "../../telemetry/calls.js";
-import type { DatabaseParts } from "./database.js";
 import type { IngestParts } from "./ingest.js";
 import { job, part, type Registrations } from "./part.js";
 import type { ProcessParts } from "./process.js";
@@ -35,7 +34,6 @@ export interface RpcParts {
   readonly tokens: TokenStore | undefined;
   /** undefined: no TLS. */
   readonly tlsCertificates: TlsCertificates | undefined;
-  readonly countQueries: CountQueries;
   /** Around each call of the API; the first is the outermost. */
   readonly interceptors: readonly UnaryInterceptor[];
   /** The API. */
@@ -43,19 +41,30 @@ export interface RpcParts {
   readonly rpcServer: RpcServer;
 }
 
-type Needs = RpcParts & IngestParts & ProcessParts & Pick<DatabaseParts, "databaseUrl">;
+/** undefined: an edge answers no queries. */
+interface Counts {
+  readonly countQueries: CountSource | undefined;
+}
+
+type Needs = RpcParts & IngestParts & ProcessParts & Counts;
 
 export function rpcParts({ shutdownTimeoutMs }: Pick<Config, "shutdownTimeoutMs">): Registrations<RpcParts> {
   return {
     rejections: part(() => new Rejections()),
     tokens: part(createTokenStore),
     tlsCertificates: job(createTlsCertificates),
-    countQueries: part(createCountQueries, (queries) => queries.close()),
     interceptors: part(createInterceptors),
     methods: part(createMethods),
     rpcServer: part(createRpcServer, (server) => server.drain(shutdownTimeoutMs)),
   };
 }
+
+/** Nobody comes to ask it. */
+const NO_COUNTS: CountSource = {
+  series: () => Promise.reject(new Error(QUERIES_ELSEWHERE)),
+  top: () => Promise.reject(new Error(QUERIES_ELSEWHERE)),
+  itemCounts: () => Promise.reject(new Error(QUERIES_ELSEWHERE)),
+};
 
 function createTokenStore({ config, clock, logger }: Needs): TokenStore | undefined {
   const { authTokensFile: file } = config;
@@ -79,40 +88,41 @@ function createInterceptors({ metrics, tracing, tokens, logger, clock }: Needs):
   ].filter((interceptor) => interceptor !== undefined);
 }
 
-function createCountQueries({ config, databaseUrl, clock, logger }: Needs): CountQueries {
-  const queryPool = createQueryPool({
-    url: databaseUrl,
-    logger,
-    timeoutMs: config.countsQueryTimeoutMs,
-    maxInFlight: config.countsMaxQueries,
-  });
-  return new CountQueries({ queryPool, clock });
+/** All roles have all methods, so that a caller of the wrong one is told where to go. */
+function createMethods(needs: Needs): UnaryMethod[] {
+  return [...createPushMethods(needs), ...createQueryMethods(needs)];
 }
 
-function createMethods(needs: Needs): UnaryMethod[] {
-  const { config, admission, flusher, rejections, interceptors, countQueries, tokens, tracing, clock } =
-    needs;
+function createPushMethods(needs: Needs): UnaryMethod[] {
+  const { config, admission, flusher, rejections, interceptors, tracing } = needs;
+  return createStatsMethods({
+    admission,
+    flusher: tracing?.intake(flusher) ?? flusher,
+    rejections,
+    interceptors: [
+      ...interceptors,
+      ...(config.role === "writer" ? [servedElsewhere(PUSHES_ELSEWHERE)] : []),
+      permit("push"),
+      limitWaiting(config.maxCallsInFlight),
+    ],
+    batchMaxEvents: config.batchMaxEvents,
+  });
+}
+
+function createQueryMethods({ config, interceptors, countQueries, tokens, clock }: Needs): UnaryMethod[] {
   const hasTokens = tokens !== undefined;
   const closed = whyReadingIsClosed({
     isLocal: isLoopback(config.host),
     hasTokens,
     isOpen: config.countsAccess === "open",
   });
-  return [
-    ...createStatsMethods({
-      admission,
-      flusher: tracing?.intake(flusher) ?? flusher,
-      rejections,
-      interceptors: [...interceptors, permit("push"), limitWaiting(config.maxCallsInFlight)],
-      batchMaxEvents: config.batchMaxEvents,
-    }),
-    ...createCountsMethods({
-      counts: countQueries,
-      clock,
-      hasTokens,
-      interceptors: [...interceptors, closed === undefined ? permit("read") : refuse(closed)],
-    }),
-  ];
+  const access = closed === undefined ? permit("read") : refuse(closed);
+  return createCountsMethods({
+    counts: countQueries ?? NO_COUNTS,
+    clock,
+    hasTokens,
+    interceptors: [...interceptors, countQueries === undefined ? servedElsewhere(QUERIES_ELSEWHERE) : access],
+  });
 }
 
 function createRpcServer({
@@ -143,7 +153,7 @@ function createRpcServer({
     maxCalls: config.maxStockCalls,
   });
   const lanes = {
-    handler: config.countsPage ? serveCountsPage(stock, logger) : stock,
+    handler: config.countsPage && config.role !== "edge" ? serveCountsPage(stock, logger) : stock,
     fastLane: createFastLane({ methods, stock, logger, callerAddress, limits, refusesByHeader }),
   };
   return new RpcServer({

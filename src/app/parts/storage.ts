@@ -1,9 +1,10 @@
-/** The parts that keep events: the sink in PostgreSQL with the upkeep of its tables, and the buffer in front of it. */
+/** The parts that keep events in PostgreSQL: the sink, and the upkeep of its tables. */
 import type { Pool } from "pg";
-import { Spool } from "../../buffer/spool/spool.js";
+import { CountQueries, createQueryPool } from "../../counts/count-queries.js";
 import { PartitionKeeper } from "../../postgres/partition-keeper.js";
 import { closePool, createPool } from "../../postgres/pool.js";
 import { RetentionKeeper } from "../../postgres/retention-keeper.js";
+import { readTableState, type TableState } from "../../postgres/table-state.js";
 import { PostgresSink } from "../../sink/postgres-sink.js";
 import type { Sink } from "../../sink/sink.js";
 import type { DatabaseParts } from "./database.js";
@@ -13,8 +14,9 @@ import type { ProcessParts } from "./process.js";
 export interface StorageParts {
   readonly pool: Pool;
   readonly sink: Sink;
-  /** undefined: SPOOL_MAX_BYTES is 0. */
-  readonly spool: Spool | undefined;
+  /** How the tables are. Rejects when the database does not say; at once when the signal aborts. */
+  readonly readTables: (signal: AbortSignal) => Promise<TableState>;
+  readonly countQueries: CountQueries;
   readonly partitionKeeper: PartitionKeeper;
   /** undefined: RETENTION_DAYS is not set. */
   readonly retentionKeeper: RetentionKeeper | undefined;
@@ -26,7 +28,12 @@ export function storageParts(): Registrations<StorageParts & Pick<DatabaseParts,
   return {
     pool: part(({ databaseUrl, logger }: Needs) => createPool({ url: databaseUrl, logger }), closePool),
     sink: part(createSink),
-    spool: part(createSpool, (spool) => spool?.close()),
+    countQueries: part(createCountQueries, (queries) => queries.close()),
+    readTables: part(
+      ({ pool, clock }: Needs) =>
+        (signal: AbortSignal) =>
+          readTableState(pool, clock.now(), signal),
+    ),
     partitionKeeper: job(({ pool, clock, logger }: Needs) => new PartitionKeeper({ pool, clock, logger })),
     makePartitions: part(
       ({ partitionKeeper }: Needs) =>
@@ -42,10 +49,14 @@ function createSink({ pool, schema, tracing, logger }: Needs): Sink {
   return tracing?.sink(sink) ?? sink;
 }
 
-function createSpool({ config, clock, logger }: Needs): Spool | undefined {
-  return config.spoolMaxBytes > 0
-    ? new Spool({ directory: config.spoolDir, maxBytes: config.spoolMaxBytes, clock, logger })
-    : undefined;
+function createCountQueries({ config, databaseUrl, clock, logger }: Needs): CountQueries {
+  const queryPool = createQueryPool({
+    url: databaseUrl,
+    logger,
+    timeoutMs: config.countsQueryTimeoutMs,
+    maxInFlight: config.countsMaxQueries,
+  });
+  return new CountQueries({ queryPool, clock });
 }
 
 function createRetentionKeeper({ config, pool, clock, logger }: Needs): RetentionKeeper | undefined {

@@ -114,7 +114,7 @@ async function warnOfBatches(spoolDir: string, disk: SpoolDirDisk, logger: Logge
   if (files > 0) {
     logger.warn(
       { files, spoolDir },
-      "SPOOL_DIR holds events of an earlier run, and they stay there: SPOOL_MAX_BYTES is 0",
+      "SPOOL_DIR holds events of an earlier run, and they stay there: this run has no spool",
     );
   }
 }

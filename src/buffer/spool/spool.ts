@@ -75,6 +75,7 @@ export function spoolMinBytes(flushMaxRows: number): number {
 
 /** A bounded store of batches on disk. `new` → `open` by open(); → `closed`, for good, by close(). */
 export class Spool implements BatchBuffer<SpoolEntry> {
+  readonly kind = "spool";
   readonly #directory: string;
   readonly #maxBytes: number;
   readonly #clock: Clock;
@@ -134,12 +135,12 @@ export class Spool implements BatchBuffer<SpoolEntry> {
   }
 
   /** Batches in the spool. */
-  get files(): number {
+  get batches(): number {
     return this.#entries.length;
   }
 
   /** Files that were set aside, in this run, or before it and still there when the spool was opened. */
-  get setAsideFiles(): number {
+  get setAsideBatches(): number {
     return this.#setAside.files;
   }
 
@@ -172,7 +173,7 @@ export class Spool implements BatchBuffer<SpoolEntry> {
       await this.#syncPath();
       this.#state = "open";
       this.#logger.info(
-        { files: this.files, rows: this.rows, bytes: this.bytes, setAsideRows },
+        { files: this.batches, rows: this.rows, bytes: this.bytes, setAsideRows },
         "spool opened",
       );
       return { rows: this.rows, setAsideRows };
@@ -202,6 +203,9 @@ export class Spool implements BatchBuffer<SpoolEntry> {
     this.#storing = stored.catch(() => undefined);
     return stored;
   }
+
+  /** Nobody else waits for what is in it. */
+  pause(): void {}
 
   /** Calls `listener` after each batch that was stored, in place of any listener before. */
   onAvailable(listener: (() => void) | undefined): void {

@@ -8,7 +8,7 @@ import { SmallDisk } from "../support/small-disk.js";
 const POSTGRES_DISK_BYTES = 200 * 2 ** 20;
 const SPOOL_DISK_BYTES = 512 * 2 ** 10;
 const FLUSH_FAILED = "flush failed; the batch is kept and tried again";
-const SPOOL_FAILED = "spool: cannot write; the batch stays in memory";
+const SPOOL_FAILED = "buffer: cannot store; the batch stays in memory";
 
 /** Undefined, which skips the scenario, where the machine does not let us mount a disk. */
 async function onSmallDisk(

@@ -21,7 +21,7 @@ async function lasting(fault: NetworkFault, ms: number, title: string): Promise<
 
 /** From memory or from the spool. */
 function batchesWritten(rig: ChaosRig): number {
-  return rig.count("flush") + rig.count("spool: batch replayed");
+  return rig.count("flush") + rig.count("buffer: batch replayed");
 }
 
 /** A fault that strikes a number of COPYs. */

@@ -5,8 +5,8 @@ import { ChaosRig } from "../support/chaos-rig.js";
 import { chaosSeed, seededRandom } from "../support/random.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
 
-const SPOOLED = "batch spooled to disk";
-const REPLAYED = "spool: batch replayed";
+const SPOOLED = "batch stored in the buffer";
+const REPLAYED = "buffer: batch replayed";
 
 export const spoolScenarios: readonly Scenario[] = [
   {
@@ -94,7 +94,7 @@ export const spoolScenarios: readonly Scenario[] = [
       for (let time = 0; time < 10; time++) {
         const replayed = rig.count(REPLAYED);
         await until(
-          () => rig.count(REPLAYED) > replayed || rig.count("spool: all of it is replayed") > 0,
+          () => rig.count(REPLAYED) > replayed || rig.count("buffer: all of it is replayed") > 0,
           "a replay",
         );
         await rig.endService("SIGKILL");

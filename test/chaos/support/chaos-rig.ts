@@ -199,7 +199,7 @@ export class ChaosRig implements AsyncDisposable {
     for (;;) {
       const opened = await this.service.logged("spool opened");
       if (opened.files !== 0) {
-        await this.service.logged("spool: all of it is replayed");
+        await this.service.logged("buffer: all of it is replayed");
       }
       await this.endService("SIGTERM");
       await this.startService();
@@ -231,8 +231,8 @@ export class ChaosRig implements AsyncDisposable {
       rows: rows.length - deadRows,
       duplicates: this.#sum("stopped", "duplicates"),
       dead: deadRows,
-      spooled: this.#sum("batch spooled to disk", "rows"),
-      replayed: this.#sum("spool: batch replayed", "rows"),
+      spooled: this.#sum("batch stored in the buffer", "rows"),
+      replayed: this.#sum("buffer: batch replayed", "rows"),
       lost: [...acknowledged].filter((id) => !intact.has(id)).length,
       doubled: rows.length - intact.size,
     };

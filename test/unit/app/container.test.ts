@@ -1,12 +1,8 @@
 import { pino } from "pino";
-import {
-  createPrimaryContainer,
-  createServiceContainer,
-  ifMade,
-  resolveJobs,
-} from "../../../src/app/container.js";
+import { createPrimaryContainer, createServiceContainer } from "../../../src/app/container.js";
 import { NO_BOOKS } from "../../../src/app/runnable.js";
 import { Service } from "../../../src/app/service.js";
+import { ifMade, resolveJobs } from "../../../src/app/service-cradle.js";
 import { loadConfig } from "../../../src/config.js";
 
 const logger = pino({ level: "silent" });
@@ -44,5 +40,7 @@ describe("The container", () => {
 });
 
 test("a service that was never started stops with empty books", async () => {
-  expect(await new Service({ config, logger }).stop()).toEqual(NO_BOOKS);
+  expect(
+    await new Service({ config, logger, container: createServiceContainer(config, logger) }).stop(),
+  ).toEqual(NO_BOOKS);
 });

@@ -4,7 +4,7 @@ const EMPTY = NO_BOOKS;
 
 describe("sumBooks", () => {
   it("adds up each count", () => {
-    const one = { ...EMPTY, accepted: 3, recovered: 1, inserted: 2, spooled: 2 };
+    const one = { ...EMPTY, accepted: 3, recovered: 1, inserted: 2, buffered: 2 };
     const other = { ...EMPTY, accepted: 4, inserted: 3, dead: 1 };
     expect(sumBooks([one, other])).toEqual({
       ...EMPTY,
@@ -12,7 +12,8 @@ describe("sumBooks", () => {
       recovered: 1,
       inserted: 5,
       dead: 1,
-      spooled: 2,
+      buffered: 2,
+      forwarded: 0,
     });
   });
 

@@ -12,11 +12,20 @@ const STATUS: ServiceStatus = aStatus({
     inserted: 1_234_500,
     duplicates: 5,
     dead: 0,
-    spooled: 0,
+    buffered: 0,
+    forwarded: 0,
     setAside: 0,
   },
   queue: { rows: 62, bytes: 65_536, maxBytes: 67_108_864 },
-  spool: { rows: 0, bytes: 0, maxBytes: 1_073_741_824, files: 0, setAsideFiles: 0, isWritable: true },
+  buffer: {
+    kind: "spool",
+    rows: 0,
+    bytes: 0,
+    maxBytes: 1_073_741_824,
+    batches: 0,
+    setAsideBatches: 0,
+    isWritable: true,
+  },
   flush: { lastSuccessAt: new Date(NOW - 400).toISOString(), fault: null },
   database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 3 },
 });
@@ -28,7 +37,7 @@ test("a status reads at a glance", () => {
     "accepted  1,234,567 events, 0 left by earlier runs",
     "of them   1,234,500 inserted, 5 duplicates, 0 dead",
     "queue     62 events, 64.0 KiB of 64.0 MiB (0 %)",
-    "spool     0 events, 0 B of 1.0 GiB (0 %)",
+    "buffer    spool: 0 events, 0 B of 1.0 GiB (0 %)",
     "flush     last success 0.4 s ago",
     "database  partitions for 7 days ahead, 0 rows without one, 3 dead letters",
   ]);
@@ -49,7 +58,15 @@ test("what is wrong stands out", () => {
       uptimeMs: 65_000,
       liveness: { ok: false, reason: "flusher: stopped" },
       readiness: { ok: false, reason: "stopping" },
-      spool: { rows: 5, bytes: 4096, maxBytes: 8192, files: 1, setAsideFiles: 2, isWritable: false },
+      buffer: {
+        kind: "spool",
+        rows: 5,
+        bytes: 4096,
+        maxBytes: 8192,
+        batches: 1,
+        setAsideBatches: 2,
+        isWritable: false,
+      },
       flush: { lastSuccessAt: null, fault: { faultClass: "transient", message: "connection refused" } },
       database: { ok: false, reason: "no answer within 2 s" },
     },
@@ -59,7 +76,7 @@ test("what is wrong stands out", () => {
     expect.arrayContaining([
       "health    NOT ALIVE: flusher: stopped, NOT READY: stopping",
       "version   1.2.3, 4 processes, up 1 min 5 s",
-      "spool     5 events, 4.0 KiB of 8.0 KiB (50 %), CANNOT BE WRITTEN, 2 files SET ASIDE",
+      "buffer    spool: 5 events, 4.0 KiB of 8.0 KiB (50 %), CANNOT BE WRITTEN, 2 batches SET ASIDE",
       "flush     FAILING (transient): connection refused; nothing written since the start",
       "database  DOES NOT ANSWER: no answer within 2 s",
     ]),
@@ -68,8 +85,8 @@ test("what is wrong stands out", () => {
 
 test("counts that were not finished say so", () => {
   const database = { ok: true, daysAhead: 0, rowsInDefault: 100_000, deadLetters: 99_999 } as const;
-  expect(describeStatus({ ...STATUS, spool: null, database }, NOW).slice(-3)).toEqual([
-    "spool     none (SPOOL_MAX_BYTES is 0)",
+  expect(describeStatus({ ...STATUS, buffer: null, database }, NOW).slice(-3)).toEqual([
+    "buffer    none (SPOOL_MAX_BYTES is 0)",
     "flush     last success 0.4 s ago",
     "database  partitions for 0 days ahead, 100,000 or more rows without one, 99,999 dead letters",
   ]);

@@ -44,6 +44,13 @@ class FakeSpool {
     this.removed.push(batch.name);
   }
 
+  /** How often others could have had what it holds. */
+  pauses = 0;
+
+  pause(): void {
+    this.pauses += 1;
+  }
+
   onAvailable(listener: (() => void) | undefined): void {
     this.#listener = listener;
   }
@@ -125,7 +132,7 @@ afterEach(async () => {
 function store(name: string, rows = 10): void {
   ledger.accepted += rows;
   spool.store(name, rows);
-  ledger.spooled += rows;
+  ledger.buffered += rows;
 }
 
 const tried = () => sink.tries.map(({ name }) => name);
@@ -140,7 +147,7 @@ describe("BufferReplay", () => {
     await clock.settle();
     expect(tried()).toEqual(["a", "b", "c"]);
     expect(spool.removed).toEqual(["a", "b", "c"]);
-    expect(ledger.read()).toMatchObject({ recovered: 30, inserted: 30, spooled: 0 });
+    expect(ledger.read()).toMatchObject({ recovered: 30, inserted: 30, buffered: 0 });
   });
 
   it("books where the rows ended as the sink says", async () => {
@@ -148,7 +155,7 @@ describe("BufferReplay", () => {
     store("a", 10);
     replay.start();
     await clock.settle();
-    expect(ledger.read()).toMatchObject({ inserted: 5, duplicates: 4, dead: 1, spooled: 0 });
+    expect(ledger.read()).toMatchObject({ inserted: 5, duplicates: 4, dead: 1, buffered: 0 });
   });
 
   it("is woken by a batch that is stored while there is nothing to do, without a timer", async () => {
@@ -170,7 +177,7 @@ describe("BufferReplay", () => {
     expect(sink.tries.map(({ attempt }) => attempt)).toEqual(sink.tries.map((_, index) => index + 1));
     expect(new Set(tried())).toEqual(new Set(["a"]));
     expect(spool.removed).toEqual([]);
-    expect(ledger.read()).toMatchObject({ spooled: 20, inserted: 0 });
+    expect(ledger.read()).toMatchObject({ buffered: 20, inserted: 0 });
 
     sink.fault = undefined;
     await clock.advance(30_000);
@@ -293,7 +300,7 @@ describe("BufferReplay", () => {
     replay.start();
     await clock.settle();
     expect(spool.removed).toEqual(["b"]);
-    expect(ledger.read()).toMatchObject({ setAside: 7, inserted: 3, spooled: 0 });
+    expect(ledger.read()).toMatchObject({ setAside: 7, inserted: 3, buffered: 0 });
   });
 
   it("keeps a batch that cannot be read now", async () => {
@@ -302,7 +309,7 @@ describe("BufferReplay", () => {
     replay.start();
     await clock.advance(50);
     expect(sink.tries).toEqual([]);
-    expect(ledger.spooled).toBe(10);
+    expect(ledger.buffered).toBe(10);
     spool.readFault = undefined;
     await clock.advance(1_000);
     expect(spool.removed).toEqual(["a"]);
@@ -339,7 +346,7 @@ describe("BufferReplay", () => {
     expect(tried()).toEqual(["a"]);
     await replay.close();
     expect(spool.batches).toHaveLength(1);
-    expect(ledger.spooled).toBe(10);
+    expect(ledger.buffered).toBe(10);
     expect(spool.hasListener).toBe(false);
   });
 
@@ -390,6 +397,6 @@ test("what left the spool is in the books, and each try is told, as it ended", a
   sink.fault = undefined;
   await clock.advance(1_000);
   expect(tries).toEqual(["transient", { rows: 10, bytes: 3, inserted: 10, durationMs: 0 }]);
-  expect(ledger).toMatchObject({ replayed: 10, spooled: 0, inserted: 10 });
+  expect(ledger).toMatchObject({ replayed: 10, buffered: 0, inserted: 10 });
   await observed.close();
 });

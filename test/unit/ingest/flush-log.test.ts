@@ -73,11 +73,11 @@ describe("the log of flushes", () => {
     const rig = FlusherRig.start({ flushMaxRows: 1, queueMaxBytes: 100 * 118, sink, spool });
     rig.pushMany(70);
     await rig.advance(10_000);
-    expect(lines(rig, "spooled to disk")).toMatchObject([
+    expect(lines(rig, "stored in the buffer")).toMatchObject([
       { batches: 1, rows: 1, queuedRows: 69 },
       { batches: 20, rows: 20, queuedRows: 49 },
     ]);
-    expect(lines(rig, "batch spooled to disk")).toHaveLength(21);
+    expect(lines(rig, "batch stored in the buffer")).toHaveLength(21);
   });
 
   it("is complete when the Flusher is closed, and has no line after that", async () => {

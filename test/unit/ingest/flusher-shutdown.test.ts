@@ -148,7 +148,7 @@ describe("Flusher.close, at the deadline", () => {
     expect(closed.state).toBe("resolved");
     expect([...rig.logged("warn"), ...rig.logged("error")]).toEqual([]);
     expect(rig.logged("info")).toContain("flush ended by the stop; its batch goes where the rest goes");
-    expect(rig.ledger.spooled).toBe(3);
+    expect(rig.ledger.buffered).toBe(3);
     expect(rig.flusher.sinkFault()).toBeUndefined();
   });
 

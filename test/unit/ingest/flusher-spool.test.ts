@@ -35,7 +35,7 @@ describe("Flusher with a spool", () => {
     rig.pushMany(70);
     await rig.advance(1000);
     expect(spool.stored).toEqual(rig.accepted.slice(0, 21));
-    expect(rig.ledger.spooled).toBe(21);
+    expect(rig.ledger.buffered).toBe(21);
 
     rig.sink.mode = "accept";
     await rig.advance(30_000);
@@ -193,7 +193,7 @@ describe("Flusher with a spool", () => {
   });
 });
 
-const CANNOT_WRITE = "spool: cannot write; the batch stays in memory";
+const CANNOT_WRITE = "buffer: cannot store; the batch stays in memory";
 
 describe("Flusher with a spool that cannot be written", () => {
   it("keeps the batch in memory, tries the spool again every five seconds, and says so once at error", async () => {

@@ -183,7 +183,7 @@ class World {
     expect([...this.durable].filter((id) => !table.has(id))).toEqual([]);
     expect([...this.accepted].filter((id) => !table.has(id) && !this.mayBeLost.has(id))).toEqual([]);
     expect(this.life.queue.rows).toBe(0);
-    expect(this.life.spool.files).toBe(0);
+    expect(this.life.spool.batches).toBe(0);
   }
 }
 

@@ -20,7 +20,7 @@ class FakeProcess {
       ledger: this.ledger,
       rejections: { read: () => ({}) },
       queue: this.queue,
-      spool: undefined,
+      buffer: undefined,
       flusher: { drainMs: undefined },
       rpcServer: { connections: { http1: 1 } },
       tlsCertificates: undefined,

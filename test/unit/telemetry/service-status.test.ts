@@ -1,7 +1,7 @@
 import { mergeStatuses, type ServiceStatus } from "../../../src/telemetry/service-status.js";
 import { aStatus as status } from "../../support/status.js";
 
-const NO_EVENTS = { recovered: 0, duplicates: 0, dead: 0, spooled: 0, setAside: 0 };
+const NO_EVENTS = { recovered: 0, duplicates: 0, dead: 0, buffered: 0, forwarded: 0, setAside: 0 };
 
 describe("mergeStatuses", () => {
   it("gives one status back as it is", () => {
@@ -16,7 +16,7 @@ describe("mergeStatuses", () => {
       uptimeMs: 1_000,
       events: { ...NO_EVENTS, accepted: 15, inserted: 12 },
       queue: { rows: 3, bytes: 240, maxBytes: 300 },
-      spool: { maxBytes: 3_000, isWritable: true },
+      buffer: { maxBytes: 3_000, isWritable: true },
     });
   });
 
@@ -44,12 +44,20 @@ describe("mergeStatuses", () => {
   });
 
   it("takes a spool that cannot be written for one that is not to be relied on", () => {
-    const spool = { rows: 1, bytes: 2, maxBytes: 3, files: 1, setAsideFiles: 1, isWritable: false };
-    expect(mergeStatuses([status(), status({ spool }), status({ spool: null })]).spool).toEqual({
-      ...spool,
+    const buffer = {
+      kind: "spool",
+      rows: 1,
+      bytes: 2,
+      maxBytes: 3,
+      batches: 1,
+      setAsideBatches: 1,
+      isWritable: false,
+    } as const;
+    expect(mergeStatuses([status(), status({ buffer }), status({ buffer: null })]).buffer).toEqual({
+      ...buffer,
       maxBytes: 1_003,
     });
-    expect(mergeStatuses([status({ spool: null }), status({ spool: null })]).spool).toBeNull();
+    expect(mergeStatuses([status({ buffer: null }), status({ buffer: null })]).buffer).toBeNull();
   });
 
   it("believes the one that reaches the database", () => {

@@ -13,7 +13,7 @@ function rig(overrides: Partial<StatusParts> = {}) {
   const parts: StatusParts = {
     ledger,
     queue: { rows: 2, bytes: 160, maxBytes: 1_000 },
-    spool: undefined,
+    buffer: undefined,
     flusher: { lastFlushAt: () => undefined, sinkFault: () => undefined },
     replay: undefined,
     readTables: async () => TABLES,
@@ -33,7 +33,7 @@ describe("StatusBoard", () => {
       readiness: { ok: false, reason: "starting" },
       events: { accepted: 0 },
       queue: { rows: 0 },
-      spool: null,
+      buffer: null,
       database: null,
     });
   });
@@ -42,7 +42,15 @@ describe("StatusBoard", () => {
     const at = Date.UTC(2026, 2, 3);
     const fault = Object.assign(new Error("relation does not exist"), { faultClass: "schema" });
     const { board, parts, ledger, health } = rig({
-      spool: { rows: 1, bytes: 4096, maxBytes: 8192, files: 1, setAsideFiles: 2, isWritable: false },
+      buffer: {
+        kind: "spool",
+        rows: 1,
+        bytes: 4096,
+        maxBytes: 8192,
+        batches: 1,
+        setAsideBatches: 2,
+        isWritable: false,
+      },
       flusher: { lastFlushAt: () => at, sinkFault: () => fault },
     });
     board.watch(parts);
@@ -52,7 +60,15 @@ describe("StatusBoard", () => {
       readiness: { ok: true },
       events: { accepted: 3 },
       queue: { rows: 2, bytes: 160, maxBytes: 1_000 },
-      spool: { rows: 1, bytes: 4096, maxBytes: 8192, files: 1, setAsideFiles: 2, isWritable: false },
+      buffer: {
+        kind: "spool",
+        rows: 1,
+        bytes: 4096,
+        maxBytes: 8192,
+        batches: 1,
+        setAsideBatches: 2,
+        isWritable: false,
+      },
       flush: {
         lastSuccessAt: "2026-03-03T00:00:00.000Z",
         fault: { faultClass: "schema", message: "relation does not exist" },
@@ -61,12 +77,12 @@ describe("StatusBoard", () => {
     });
   });
 
-  it("tells why what is in the spool is not replayed while nothing else fails", async () => {
+  it("tells why what is in the buffer is not replayed while nothing else fails", async () => {
     const fault = { faultClass: "unknown", message: "no such thing" };
     const { board, parts } = rig({ replay: { sinkFault: () => fault } });
     board.watch(parts);
     expect(await board.read()).toMatchObject({
-      flush: { fault: { faultClass: "unknown", message: "the spool cannot be replayed: no such thing" } },
+      flush: { fault: { faultClass: "unknown", message: "the buffer cannot be replayed: no such thing" } },
     });
   });
 

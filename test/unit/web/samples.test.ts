@@ -10,7 +10,7 @@ import {
 import { aStatus } from "../../support/status.js";
 
 const NOW = Date.UTC(2026, 2, 3, 12);
-const NO_EVENTS = { recovered: 0, duplicates: 0, dead: 0, spooled: 0, setAside: 0 };
+const NO_EVENTS = { recovered: 0, duplicates: 0, dead: 0, buffered: 0, forwarded: 0, setAside: 0 };
 
 /** The status of a service that runs since NOW, `seconds` later. */
 function statusAt(seconds: number, accepted: number, fields: Partial<ServiceStatus> = {}): ServiceStatus {
@@ -81,10 +81,10 @@ describe("addSample", () => {
 
 describe("linePath", () => {
   const rows = (...values: number[]) =>
-    samplesOf(...values.map(() => 0)).map((sample, i) => ({ ...sample, spoolRows: values[i] ?? 0 }));
+    samplesOf(...values.map(() => 0)).map((sample, i) => ({ ...sample, bufferRows: values[i] ?? 0 }));
 
   it("ends at the right edge, with the top and the bottom as edges", () => {
-    expect(linePath(rows(0, 50, 100), "spoolRows", 100)).toBe("M99.33 100.00L99.67 50.00L100.00 0.00");
+    expect(linePath(rows(0, 50, 100), "bufferRows", 100)).toBe("M99.33 100.00L99.67 50.00L100.00 0.00");
   });
 
   it("is broken where a value is not known", () => {
@@ -97,11 +97,11 @@ describe("linePath", () => {
 
   it("is broken where nothing was read", () => {
     const samples = addSample(rows(1, 1), statusAt(60, 0), NOW + 60_000);
-    expect(linePath(samples, "spoolRows", 1)).toMatch(/^M[\d. ]+L[\d. ]+M[\d. ]+$/);
+    expect(linePath(samples, "bufferRows", 1)).toMatch(/^M[\d. ]+L[\d. ]+M[\d. ]+$/);
   });
 
   it("is nothing without samples", () => {
-    expect(linePath([], "spoolRows", 1)).toBe("");
+    expect(linePath([], "bufferRows", 1)).toBe("");
   });
 });
 
@@ -114,8 +114,8 @@ test.each([
   [51, 100],
   [12_345, 20_000],
 ])("a chart whose highest value is %d has room up to %d", (highest, top) => {
-  const samples = samplesOf(0, 0).map((sample) => ({ ...sample, spoolRows: highest }));
-  expect(chartTop(samples, ["spoolRows", "acceptedRate"])).toBe(top);
+  const samples = samplesOf(0, 0).map((sample) => ({ ...sample, bufferRows: highest }));
+  expect(chartTop(samples, ["bufferRows", "acceptedRate"])).toBe(top);
 });
 
 test("no room is no percentage", () => {

@@ -12,11 +12,20 @@ const GOOD: ServiceStatus = aStatus({
     inserted: 1_234_500,
     duplicates: 8,
     dead: 0,
-    spooled: 0,
+    buffered: 0,
+    forwarded: 0,
     setAside: 0,
   },
   queue: { rows: 62, bytes: 16_777_216, maxBytes: 67_108_864 },
-  spool: { rows: 0, bytes: 0, maxBytes: 1_073_741_824, files: 0, setAsideFiles: 0, isWritable: true },
+  buffer: {
+    kind: "spool",
+    rows: 0,
+    bytes: 0,
+    maxBytes: 1_073_741_824,
+    batches: 0,
+    setAsideBatches: 0,
+    isWritable: true,
+  },
   flush: { lastSuccessAt: new Date(NOW - 2_000).toISOString(), fault: null },
   database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 },
 });
@@ -37,9 +46,11 @@ test("a status has words for each place of the page", () => {
     insertedRate: "…",
     queueFill: "25 % of 64 MiB",
     queueRows: "62",
-    spoolFill: "0 % of 1,024 MiB",
-    spoolRows: "0",
-    setAside: "0 in 0 files",
+    bufferKind: "spool, on disk",
+    forwarded: "0",
+    bufferFill: "0 % of 1,024 MiB",
+    bufferRows: "0",
+    setAside: "0 in 0 batches",
     accepted: "1,234,567",
     recovered: "3",
     inserted: "1,234,500",
@@ -59,20 +70,21 @@ test("what somebody should look at begins with a warning", () => {
     warnings({
       ...GOOD,
       events: { ...GOOD.events, dead: 2, setAside: 3 },
-      spool: {
+      buffer: {
+        kind: "spool",
         rows: 5,
         bytes: 1_048_576,
         maxBytes: 2_097_152,
-        files: 1,
-        setAsideFiles: 1,
+        batches: 1,
+        setAsideBatches: 1,
         isWritable: false,
       },
       flush: { lastSuccessAt, fault: { faultClass: "transient", message: "connection refused" } },
       database: { ok: true, daysAhead: 7, rowsInDefault: 4, deadLetters: 100_000 },
     }),
   ).toEqual({
-    spoolFill: "⚠ 50 % of 2 MiB, cannot be written",
-    setAside: "⚠ 3 in 1 files",
+    bufferFill: "⚠ 50 % of 2 MiB, cannot be written",
+    setAside: "⚠ 3 in 1 batches",
     dead: "⚠ 2",
     books: "⚠ They do not balance: 5 events too many.",
     lastFlush: "⚠ failing (transient): connection refused; last success: 2 s ago",
@@ -93,10 +105,10 @@ test("a database that does not answer is not known", () => {
 });
 
 test("a service that has just started has little to say", () => {
-  const young = { ...GOOD, processes: 2, uptimeMs: 1_400, spool: null };
+  const young = { ...GOOD, processes: 2, uptimeMs: 1_400, buffer: null };
   expect(wordsOf({ ...young, flush: { lastSuccessAt: null, fault: null } })).toMatchObject({
     version: "1.2.3, 2 processes, up 1 s",
-    spoolFill: "there is none",
+    bufferFill: "there is none",
     lastFlush: "none yet",
   });
 });

@@ -172,7 +172,7 @@ test("an outage is bridged by the spool, and once it is over each event is in th
   const { ledger, spool } = await startService();
   const running = service as PartOfService;
   await running.pushDurably(100);
-  expect(ledger.read()).toMatchObject({ inserted: 100, spooled: 0 });
+  expect(ledger.read()).toMatchObject({ inserted: 100, buffered: 0 });
 
   running.outage = "before commit";
   await running.pushDurablyInRounds(15);
@@ -180,22 +180,22 @@ test("an outage is bridged by the spool, and once it is over each event is in th
   await running.pushDurablyInRounds(15);
   // The disk may take all of them between one try of PostgreSQL and the next.
   await running.answerLost.opened;
-  expect(ledger.spooled).toBeGreaterThan(500);
-  expect(spool.rows).toBe(ledger.spooled);
-  expect(spool.files).toBeGreaterThan(20);
+  expect(ledger.buffered).toBeGreaterThan(500);
+  expect(spool.rows).toBe(ledger.buffered);
+  expect(spool.batches).toBeGreaterThan(20);
   expect(running.missing()).toBe(0);
-  const { spooled } = ledger;
+  const { buffered } = ledger;
 
-  const replayed = running.logged("spool: all of it is replayed");
+  const replayed = running.logged("buffer: all of it is replayed");
   running.outage = undefined;
   await running.pushDurably(100);
   await replayed;
-  expect(spool).toMatchObject({ rows: 0, files: 0, bytes: 0 });
+  expect(spool).toMatchObject({ rows: 0, batches: 0, bytes: 0 });
   expect((await readdir(directory)).filter((name) => !name.startsWith("."))).toEqual([]);
   await running.close();
 
-  expect(spooled).toBeGreaterThan(0);
-  expect(ledger.read()).toMatchObject({ accepted: 800, spooled: 0, dead: 0, setAside: 0 });
+  expect(buffered).toBeGreaterThan(0);
+  expect(ledger.read()).toMatchObject({ accepted: 800, buffered: 0, dead: 0, setAside: 0 });
   // Those that were written although the sink said that they were not.
   expect(ledger.duplicates).toBeGreaterThan(0);
   expect(ledger.inserted + ledger.duplicates).toBe(800);
@@ -203,26 +203,26 @@ test("an outage is bridged by the spool, and once it is over each event is in th
   expect(await rowIds()).toEqual(accepted.toSorted());
 });
 
-test("what is spooled at the end of a run is replayed by the next, beside live traffic", async () => {
+test("what is buffered at the end of a run is replayed by the next, beside live traffic", async () => {
   const first = await startService("after commit");
   await first.pushDurably(150);
   const undurable = first.pushDurably(50);
   await first.close();
   await undurable;
-  expect(first.ledger.read()).toMatchObject({ accepted: 200, inserted: 0, spooled: 200 });
+  expect(first.ledger.read()).toMatchObject({ accepted: 200, inserted: 0, buffered: 200 });
   expect(first.missing()).toBe(0);
 
   const second = await startService("before commit");
-  expect(second.ledger.read()).toMatchObject({ recovered: 200, spooled: 200 });
+  expect(second.ledger.read()).toMatchObject({ recovered: 200, buffered: 200 });
   await second.pushDurably(40);
-  const replayed = second.logged("spool: all of it is replayed");
+  const replayed = second.logged("buffer: all of it is replayed");
   second.outage = undefined;
   await replayed;
   await second.close();
   const { inserted, duplicates } = second.ledger;
   expect(duplicates).toBeGreaterThan(0);
   expect(inserted + duplicates).toBe(240);
-  expect(second.ledger.read()).toMatchObject({ accepted: 40, recovered: 200, spooled: 0 });
+  expect(second.ledger.read()).toMatchObject({ accepted: 40, recovered: 200, buffered: 0 });
   expect(second.missing()).toBe(0);
   expect(await rowIds()).toEqual(accepted.toSorted());
 });
@@ -231,20 +231,20 @@ test("a run that ends in the middle of replaying leaves the rest to the next", a
   const first = await startService("before commit");
   await first.pushDurablyInRounds(25);
   await first.close();
-  expect(first.ledger.spooled).toBe(500);
+  expect(first.ledger.buffered).toBe(500);
 
   const second = await startService();
-  await second.logged("spool: batch replayed");
+  await second.logged("buffer: batch replayed");
   await second.close();
-  const { inserted, spooled } = second.ledger;
-  expect(spooled).toBeGreaterThan(0);
+  const { inserted, buffered } = second.ledger;
+  expect(buffered).toBeGreaterThan(0);
   expect(inserted).toBeGreaterThan(0);
-  expect(inserted + spooled).toBe(500);
+  expect(inserted + buffered).toBe(500);
   expect(second.missing()).toBe(0);
 
   const third = await startService();
-  if (third.spool.files > 0) {
-    await third.logged("spool: all of it is replayed");
+  if (third.spool.batches > 0) {
+    await third.logged("buffer: all of it is replayed");
   }
   await third.close();
   expect(third.missing()).toBe(0);

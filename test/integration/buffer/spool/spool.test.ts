@@ -96,7 +96,7 @@ describe("storing", () => {
     const spool = await openSpool();
     const batch = batchOf(30);
     await spool.store(batch);
-    expect(spool).toMatchObject({ files: 1, rows: 30, bytes: BLOCK });
+    expect(spool).toMatchObject({ batches: 1, rows: 30, bytes: BLOCK });
     const entry = spool.oldest();
     if (entry === undefined) {
       throw new Error("nothing was stored");
@@ -105,7 +105,7 @@ describe("storing", () => {
     expect(read?.rows).toBe(30);
     expect(bytesOf(read)).toEqual(bytesOf(batch));
     await spool.remove(entry);
-    expect(spool).toMatchObject({ files: 0, rows: 0, bytes: 0 });
+    expect(spool).toMatchObject({ batches: 0, rows: 0, bytes: 0 });
     expect(await filesIn(directory)).toEqual([]);
   });
 
@@ -143,7 +143,7 @@ describe("storing", () => {
     expect(spool.bytes).toBe(3 * BLOCK);
     expect((await stat(join(directory, (await batchFiles())[1] ?? ""))).size).toBeGreaterThan(BLOCK);
     await expect(spool.store(batchOf(1))).rejects.toBeInstanceOf(SpoolFullError);
-    expect(spool).toMatchObject({ files: 2, rows: 61, bytes: 3 * BLOCK, isWritable: true });
+    expect(spool).toMatchObject({ batches: 2, rows: 61, bytes: 3 * BLOCK, isWritable: true });
     const entry = spool.oldest();
     await (entry && spool.remove(entry));
     await spool.store(batchOf(2));
@@ -170,7 +170,7 @@ describe("what a run leaves", () => {
     await first.close();
     const second = makeSpool();
     expect(await second.open()).toEqual({ rows: 6, setAsideRows: 0 });
-    expect(second).toMatchObject({ files: 3, rows: 6, bytes: 3 * BLOCK });
+    expect(second).toMatchObject({ batches: 3, rows: 6, bytes: 3 * BLOCK });
     await second.store(batchOf(4));
     expect(await drain(second)).toEqual([1, 2, 3, 4]);
   });
@@ -304,7 +304,7 @@ describe("a disk that fails", () => {
       await spool.store(batchOf(1));
       fs.failing[method] = code;
       await expect(spool.store(batchOf(2))).rejects.toMatchObject({ code });
-      expect(spool).toMatchObject({ files: 1, rows: 1, bytes: BLOCK, isWritable: false });
+      expect(spool).toMatchObject({ batches: 1, rows: 1, bytes: BLOCK, isWritable: false });
       expect(await filesIn(directory)).toHaveLength(1);
       delete fs.failing[method];
       await spool.store(batchOf(3));
@@ -319,7 +319,7 @@ describe("a disk that fails", () => {
     fs.failing.remove = "EIO";
     await expect(spool.store(batchOf(2))).rejects.toThrow("EIO");
     expect(await batchFiles()).toHaveLength(1);
-    expect(spool).toMatchObject({ files: 0, rows: 0 });
+    expect(spool).toMatchObject({ batches: 0, rows: 0 });
     delete fs.failing.syncDirectory;
     delete fs.failing.remove;
     await clock.advance(10);
@@ -346,7 +346,7 @@ describe("a disk that fails", () => {
     await spool.store(batchOf(2));
     fs.failing.remove = "EROFS";
     expect(await drain(spool)).toEqual([1, 2]);
-    expect(spool).toMatchObject({ files: 0, rows: 0, bytes: 2 * BLOCK });
+    expect(spool).toMatchObject({ batches: 0, rows: 0, bytes: 2 * BLOCK });
     await spool.close();
     delete fs.failing.remove;
     expect(await makeSpool().open()).toEqual({ rows: 3, setAsideRows: 0 });
@@ -421,7 +421,7 @@ describe("files that cannot be replayed", () => {
     const spool = makeSpool();
     expect(await spool.open()).toEqual({ rows: 1, setAsideRows: 2 });
     expect(await drain(spool)).toEqual([1]);
-    expect(spool).toMatchObject({ setAsideFiles: 3, files: 0, bytes: 0 });
+    expect(spool).toMatchObject({ setAsideBatches: 3, batches: 0, bytes: 0 });
     const aside = join(directory, "set-aside");
     expect(await filesIn(aside)).toHaveLength(3);
     expect(await readFile(join(aside, second.slice(directory.length + 1)))).toEqual(torn);
@@ -448,7 +448,7 @@ describe("files that cannot be replayed", () => {
     expect(await spool.open()).toEqual({ rows: 6, setAsideRows: 0 });
     await rm(first);
     expect(await drain(spool)).toEqual([3]);
-    expect(spool).toMatchObject({ files: 0, rows: 0, bytes: 0, setAsideFiles: 1 });
+    expect(spool).toMatchObject({ batches: 0, rows: 0, bytes: 0, setAsideBatches: 1 });
     expect(await filesIn(join(directory, "set-aside"))).toEqual([second.slice(directory.length + 1)]);
     expect(errors()).toHaveLength(2);
   });
@@ -487,9 +487,9 @@ describe("files that cannot be replayed", () => {
     await spool.store(batchOf(2));
     await spool.close();
     const next = makeSpool();
-    expect(spool.setAsideFiles).toBe(2);
+    expect(spool.setAsideBatches).toBe(2);
     await next.open();
-    expect(next.setAsideFiles + next.files).toBe(4);
+    expect(next.setAsideBatches + next.batches).toBe(4);
   });
 });
 
@@ -513,12 +513,12 @@ describe("a disk that hangs", () => {
       const answer = fs.hang(method);
       await givenUp(method, () => spool.store(batchOf(2)));
       await expect(spool.store(batchOf(3))).rejects.toBeInstanceOf(DiskHangsError);
-      expect(spool).toMatchObject({ files: 1, rows: 1, bytes: BLOCK, isWritable: false });
+      expect(spool).toMatchObject({ batches: 1, rows: 1, bytes: BLOCK, isWritable: false });
 
       answer();
       await answersAgain();
       await spool.store(batchOf(4));
-      expect(spool).toMatchObject({ files: 2, rows: 5, isWritable: true });
+      expect(spool).toMatchObject({ batches: 2, rows: 5, isWritable: true });
       expect(await drain(spool)).toEqual([1, 4]);
       expect(await filesIn(directory)).toEqual([]);
     },
@@ -545,7 +545,7 @@ describe("a disk that hangs", () => {
     const removed = spool.remove(spool.oldest() as SpoolEntry);
     await clock.advance(10_000);
     await removed;
-    expect(spool).toMatchObject({ files: 0, rows: 0, bytes: BLOCK });
+    expect(spool).toMatchObject({ batches: 0, rows: 0, bytes: BLOCK });
   });
 
   it("while the spool is listed ends the start with one line, and sets nothing aside", async () => {
