@@ -1,51 +1,105 @@
-/** Where the log's lines go: each is written before the call returns, or lost; it never throws. */
-import { writeSync } from "node:fs";
+/** Where the log's lines go: written at once while their reader keeps up, or kept for a moment, or lost; it never waits or throws. */
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
+import { backgroundClock, type Clock } from "../util/clock.js";
 import { codeOf, messageOf } from "../util/error-message.js";
 
 const STDOUT_FD = 1;
 const STDERR_FD = 2;
-/** A reader that is slow is waited for, a second at most. */
-const BUSY_TRIES_MAX = 20;
-const BUSY_PAUSE_MS = 50;
+/** Lines that are kept for a reader that is slow, in bytes. */
+const PENDING_MAX_BYTES = 1024 * 1024;
+/** How often it is tried whether such a reader reads again. */
+const RETRY_MS = 50;
+/** What the end of the process may wait for it, in all. */
+const LAST_TRIES_MAX = 20;
+const LAST_PAUSE_MS = 50;
 
 export interface LogDestinationDeps {
-  /** Writes some of the bytes, and says how many. Default: to standard output. */
+  /** Writes some of the bytes, and says how many; throws EAGAIN rather than wait. Default: to standard output. */
   readonly write?: (bytes: Buffer) => number;
   /** Tells the operator while the log cannot. It may throw. Default: on standard error. */
   readonly complain?: (text: string) => void;
-  /** Lets time pass without letting anything else run. */
+  readonly clock?: Pick<Clock, "schedule">;
+  /** Lets time pass without letting anything else run; for the end of the process alone. */
   readonly pause?: (ms: number) => void;
   /** Hears, when the log can be written again, how many lines were lost. */
   readonly onRecovered: (lostLines: number) => void;
 }
 
 /**
- * pino's destination. Logging must take no event with it: lines are lost while they cannot be written, on a full disk
- * perhaps. pino's own throws then, keeps the lines in memory without bound, and waits without end at a fatal one.
+ * pino's destination. Logging must take no event with it. A reader that is slow (a pipe, a terminal that was stopped) gets
+ * its lines later; beyond {@link PENDING_MAX_BYTES} of them, and while they cannot be written at all (on a full disk
+ * perhaps), lines are lost, and counted. pino's own throws then, or keeps the lines in memory without bound, and waits
+ * without end at a fatal one.
  */
 export class LogDestination {
   readonly #write: (bytes: Buffer) => number;
   readonly #complain: (text: string) => void;
+  readonly #clock: Pick<Clock, "schedule">;
   readonly #pause: (ms: number) => void;
   readonly #onRecovered: (lostLines: number) => void;
+  /** Lines that the reader has no room for yet, the first of which may have been written in part. */
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #cancelRetry: (() => void) | undefined;
   /** Since the last line that could be written. */
   #lostLines = 0;
-  /** True when the last bytes written are the beginning of a lost line: the next one must not run into it. */
+  /** The first pending line has been written in part. */
+  #isBegun = false;
+  /** The last bytes written are the beginning of a lost line: the next one must not run into it. */
   #isCut = false;
 
   constructor(deps: LogDestinationDeps) {
-    this.#write = deps.write ?? ((bytes) => writeSync(STDOUT_FD, bytes));
-    this.#complain = deps.complain ?? ((text) => void writeSync(STDERR_FD, text));
+    this.#write = deps.write ?? writerOf(STDOUT_FD);
+    this.#complain = deps.complain ?? complainOnStderr;
+    this.#clock = deps.clock ?? backgroundClock;
     this.#pause = deps.pause ?? sleep;
     this.#onRecovered = deps.onRecovered;
   }
 
   /** Writes a line, which has its newline. */
   write(line: string): void {
+    const bytes = Buffer.from(line);
+    if (this.#pendingBytes + bytes.length > PENDING_MAX_BYTES) {
+      this.#lose(1, "its reader does not read");
+      return;
+    }
+    this.#pending.push(bytes);
+    this.#pendingBytes += bytes.length;
+    this.#drain();
+  }
+
+  /** Gives a slow reader a second, the last that it gets. For the end of the process. */
+  end(): void {
+    for (let tries = 0; this.#pending.length > 0 && tries < LAST_TRIES_MAX; tries++) {
+      this.#pause(LAST_PAUSE_MS);
+      this.#drain();
+    }
+    this.#cancelRetry?.();
+    const lost = this.#lostLines + this.#pending.length;
+    if (lost > 0) {
+      this.#tell(`${lost} lines of the log are lost`);
+    }
+  }
+
+  #drain(): void {
     try {
-      this.#writeAll(Buffer.from(this.#isCut ? `\n${line}` : line));
+      for (let line = this.#pending[0]; line !== undefined; line = this.#pending[0]) {
+        this.#writeSome(line);
+      }
     } catch (error) {
-      this.#lose(error);
+      if (codeOf(error) === "EAGAIN") {
+        this.#cancelRetry ??= this.#clock.schedule(RETRY_MS, () => {
+          this.#cancelRetry = undefined;
+          this.#drain();
+        });
+        return;
+      }
+      const lines = this.#pending.length;
+      this.#pending = [];
+      this.#pendingBytes = 0;
+      this.#isCut ||= this.#isBegun;
+      this.#isBegun = false;
+      this.#lose(lines, messageOf(error));
       return;
     }
     const lost = this.#lostLines;
@@ -55,40 +109,70 @@ export class LogDestination {
     }
   }
 
-  #writeAll(bytes: Buffer): void {
-    for (let written = 0; written < bytes.length; ) {
-      written += this.#writeSome(bytes.subarray(written));
-      this.#isCut = written < bytes.length;
+  /** Writes of the first pending line as much as there is room for. */
+  #writeSome(line: Buffer): void {
+    if (this.#isCut) {
+      this.#write(Buffer.from("\n"));
+      this.#isCut = false;
+    }
+    const written = this.#write(line);
+    this.#pendingBytes -= written;
+    this.#isBegun = written < line.length;
+    if (written === line.length) {
+      this.#pending.shift();
+    } else {
+      this.#pending[0] = line.subarray(written);
     }
   }
 
-  #writeSome(bytes: Buffer): number {
-    for (let tries = 1; ; tries++) {
-      try {
-        return this.#write(bytes);
-      } catch (error) {
-        const isBusy = codeOf(error) === "EAGAIN";
-        // Who waited in vain once does not wait at each line.
-        if (!isBusy || this.#lostLines > 0 || tries === BUSY_TRIES_MAX) {
-          throw error;
-        }
-        this.#pause(BUSY_PAUSE_MS);
-      }
+  #lose(lines: number, reason: string): void {
+    if (this.#lostLines === 0) {
+      this.#tell(`the log cannot be written, and its lines are lost until it can: ${reason}`);
     }
+    this.#lostLines += lines;
   }
 
-  #lose(error: unknown): void {
-    this.#lostLines += 1;
-    if (this.#lostLines > 1) {
-      return;
-    }
+  #tell(text: string): void {
     try {
-      this.#complain(
-        `stats-service: the log cannot be written, and its lines are lost until it can: ${messageOf(error)}\n`,
-      );
+      this.#complain(`stats-service: ${text}\n`);
     } catch {
       // There is nowhere left to say so.
     }
+  }
+}
+
+function complainOnStderr(text: string): void {
+  writerOf(STDERR_FD)(Buffer.from(text));
+}
+
+const writers = new Map<number, (bytes: Buffer) => number>();
+
+/** Writes to standard output or standard error, without waiting for whoever reads it. */
+function writerOf(fd: number): (bytes: Buffer) => number {
+  const open = writers.get(fd) ?? openWriter(fd);
+  writers.set(fd, open);
+  return open;
+}
+
+function openWriter(fd: number): (bytes: Buffer) => number {
+  const target = nonBlocking(fd);
+  return (bytes) => writeSync(target, bytes);
+}
+
+/** A descriptor for what `fd` writes to, on which a write does not wait for room. */
+function nonBlocking(fd: number): number {
+  const stats = fstatSync(fd);
+  if (stats.isFile()) {
+    // Has no reader to wait for; opened anew it would be written from its beginning.
+    return fd;
+  }
+  try {
+    // One of our own: others that write to the same pipe or terminal may count on waiting.
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    // A socket, another user's pipe, no Linux. Node makes its streams of pipes and sockets non-blocking.
+    void (fd === STDOUT_FD ? process.stdout : process.stderr);
+    return fd;
   }
 }
 

@@ -33,7 +33,10 @@ test("a full disk under the log costs log lines, and no event and no answer", as
     }
     await pushOne();
     expect(await first.stop()).toEqual({ status: 0, signal: null });
-    expect(first.stderr.trim().split("\n")).toEqual([expect.stringContaining("ENOSPC")]);
+    expect(first.stderr.trim().split("\n")).toEqual([
+      expect.stringContaining("ENOSPC"),
+      expect.stringMatching(/^stats-service: \d+ lines of the log are lost$/),
+    ]);
 
     await using second = await ServiceProcess.start({ DATABASE_URL: database.url, SPOOL_DIR: spoolDir });
     await second.logged("buffer: all of it is replayed");

@@ -1,4 +1,5 @@
 import { LogDestination } from "../../../src/telemetry/log-destination.js";
+import { FakeClock } from "../../support/fake-clock.js";
 
 /** A file that takes so many bytes, and what became of the lines. */
 class Rig {
@@ -7,6 +8,9 @@ class Rig {
   text = "";
   readonly complaints: string[] = [];
   readonly lost: number[] = [];
+  readonly clock = new FakeClock();
+  /** Called in each pause. */
+  onPause: () => void = () => undefined;
   pauses = 0;
   readonly destination = new LogDestination({
     write: (bytes) => {
@@ -19,8 +23,10 @@ class Rig {
       return written;
     },
     complain: (text) => void this.complaints.push(text),
+    clock: this.clock,
     pause: () => {
       this.pauses += 1;
+      this.onPause();
     },
     onRecovered: (lines) => void this.lost.push(lines),
   });
@@ -77,19 +83,57 @@ describe("LogDestination", () => {
     expect(rig.lost).toEqual([1]);
   });
 
-  it("waits for a slow reader, not for ever, and not at each line", () => {
+  it("keeps lines for a reader that is slow, in order, and does not wait for it", async () => {
     const rig = new Rig();
-    rig.room = 0;
     rig.fault = "EAGAIN";
-    rig.write("one");
-    const { pauses } = rig;
-    expect(pauses).toBeGreaterThan(0);
-    rig.write("two");
-    expect(rig.pauses).toBe(pauses);
-    rig.room = Number.POSITIVE_INFINITY;
+    rig.room = 3;
+    rig.write("one", "two");
     rig.write("three");
-    expect(rig.text).toBe("three\n");
-    expect(rig.lost).toEqual([2]);
+    expect(rig.text).toBe("one");
+    expect(rig.pauses).toBe(0);
+    rig.room = Number.POSITIVE_INFINITY;
+    await rig.clock.advance(50);
+    expect(rig.text).toBe("one\ntwo\nthree\n");
+    expect(rig.lost).toEqual([]);
+    expect(rig.complaints).toEqual([]);
+    expect(rig.clock.pendingTimers).toBe(0);
+  });
+
+  it("loses lines beyond a megabyte of them, and tells how many when they are read again", async () => {
+    const rig = new Rig();
+    rig.fault = "EAGAIN";
+    rig.room = 0;
+    const line = "x".repeat(1023);
+    for (let lines = 0; lines < 1024 + 5; lines++) {
+      rig.write(line);
+    }
+    expect(rig.complaints).toEqual([expect.stringContaining("its reader does not read")]);
+    rig.room = Number.POSITIVE_INFINITY;
+    await rig.clock.advance(50);
+    expect(rig.text).toHaveLength(1024 * 1024);
+    expect(rig.lost).toEqual([5]);
+  });
+
+  it("gives a slow reader a last second at the end, and tells what is lost for good", () => {
+    const read = new Rig();
+    read.fault = "EAGAIN";
+    read.room = 0;
+    read.write("one");
+    read.onPause = () => {
+      read.room = Number.POSITIVE_INFINITY;
+    };
+    read.destination.end();
+    expect(read.text).toBe("one\n");
+    expect(read.complaints).toEqual([]);
+
+    const unread = new Rig();
+    unread.fault = "EAGAIN";
+    unread.room = 0;
+    unread.write("one", "two");
+    unread.destination.end();
+    expect(unread.pauses).toBeGreaterThan(0);
+    expect(unread.complaints).toEqual(["stats-service: 2 lines of the log are lost\n"]);
+    expect(unread.clock.pendingTimers).toBe(0);
   });
 
   it("survives that there is nowhere to complain", () => {
