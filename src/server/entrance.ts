@@ -182,6 +182,8 @@ export class TlsAcceptor {
     this.#server = createServer({
       ...toContext(credentials.current),
       ALPNProtocols: [HTTP2, HTTP1],
+      // As for connections in clear text: a client that has ended its half still reads its answers.
+      allowHalfOpen: true,
       requestCert: isMutual,
       rejectUnauthorized: isMutual,
     });

@@ -1,8 +1,8 @@
 /**
- * The HTTP/1.1 connections of a server: knows the last answer of each and closes them when the server drains; it
- * never reads or writes a message.
+ * The HTTP/1.1 connections of a server: knows the last answer of each, refuses what is no request behind the answers
+ * before it, and closes connections when the server drains.
  */
-import type { ServerResponse } from "node:http";
+import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Clock } from "../util/clock.js";
 
@@ -11,12 +11,26 @@ export interface Http1ConnectionsDeps {
   readonly clock: Clock;
   /** How long an idle connection is kept by drain(), in milliseconds. */
   readonly lateRequestMs: number;
+  /** How long a client may take to read the refusal of what was no request, in milliseconds. */
+  readonly lingerTimeoutMs: number;
 }
+
+/** What Node's parser says of what it cannot read, where the status is not 400. */
+const STATUS_OF_FAULT: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+};
+const HTTP_BAD_REQUEST = 400;
 
 /** Tracks HTTP/1.1 connections at the cost of one map entry each, rewritten by each request. */
 export class Http1Connections {
   /** The newest answer of each connection; undefined while its first request is on its way. */
   readonly #latest = new Map<Socket, ServerResponse | undefined>();
+  /** The answer that another one waits for: of pipelined requests. */
+  readonly #before = new WeakMap<ServerResponse, ServerResponse>();
+  /** Connections on which what came was no request: nothing more is taken. */
+  readonly #refused = new WeakSet<Socket>();
   readonly #deps: Http1ConnectionsDeps;
   #draining = false;
   #cancelLateRequests: () => void = () => {};
@@ -36,23 +50,69 @@ export class Http1Connections {
     socket.once("close", () => this.#forget(socket));
   }
 
-  /** Notes that a request has come, to be answered by `res`. Call it before anything is written. */
-  begin(socket: Socket, res: ServerResponse): void {
-    if (this.#draining) {
-      this.#makeLast(socket, res);
+  /**
+   * Notes that a request has come, to be answered by `res`. Call it before anything is written. False: the answer before
+   * it closes the connection, so it must not be taken (RFC 9112, section 9.6).
+   */
+  begin(socket: Socket, res: ServerResponse): boolean {
+    const previous = this.#latest.get(socket);
+    if (previous !== undefined && isClosing(previous)) {
+      return false;
     }
-    if (res.socket === null) {
-      this.#closeWith(this.#latest.get(socket), socket, res);
+    if (this.#draining) {
+      this.#makeLast(previous, res);
+    }
+    if (previous !== undefined && res.socket === null) {
+      this.#before.set(res, previous);
+      this.#closeWith(previous, socket, res);
     }
     this.#latest.set(socket, res);
+    return true;
+  }
+
+  /**
+   * What came on a connection is no request, or not in time: says so behind the answers to those before it, and closes
+   * the connection. Node's own refusal would cut those answers off.
+   */
+  refuse(socket: Socket, fault: NodeJS.ErrnoException): void {
+    if (fault.code === "ECONNRESET" || !socket.writable) {
+      socket.destroy();
+    } else if (!this.#refused.has(socket)) {
+      // The parser says the same of all that still comes.
+      this.#refused.add(socket);
+      this.refuseBehindAnswers(socket, STATUS_OF_FAULT[fault.code ?? ""] ?? HTTP_BAD_REQUEST);
+    }
+  }
+
+  /** The same for what Node can read and we do not take, with the status to say so by. */
+  refuseBehindAnswers(socket: Socket, status: number): void {
+    const latest = this.#latest.get(socket);
+    if (latest === undefined) {
+      this.#end(socket, status);
+    } else if (latest.headersSent && !latest.req.complete) {
+      // It was answered before it had come whole, and the answer can say no more.
+      whenAnswered(latest, () => socket.destroySoon());
+    } else if (!isClosing(latest)) {
+      const before = latest.req.complete ? latest : this.#before.get(latest);
+      whenAnswered(before, () => this.#end(socket, status));
+    }
+  }
+
+  #end(socket: Socket, status: number): void {
+    if (socket.writable) {
+      socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+    }
+    socket.destroySoon();
+    this.#deps.clock.schedule(this.#deps.lingerTimeoutMs, () => socket.destroy());
   }
 
   /**
    * Lets an answer that waits for the one before it close with the connection. Older versions of Node only tell the one
    * whose turn it is, and those behind it, and all that waits for their end, would never hear of it.
    */
-  #closeWith(previous: ServerResponse | undefined, socket: Socket, res: ServerResponse): void {
-    previous?.once("close", () => {
+  #closeWith(previous: ServerResponse, socket: Socket, res: ServerResponse): void {
+    previous.once("close", () => {
+      this.#before.delete(res);
       if (socket.destroyed && res.socket === null) {
         res.destroy();
         // Newer ones have told it by then.
@@ -72,8 +132,7 @@ export class Http1Connections {
     }
   }
 
-  #makeLast(socket: Socket, res: ServerResponse): void {
-    const previous = this.#latest.get(socket);
+  #makeLast(previous: ServerResponse | undefined, res: ServerResponse): void {
     if (previous !== undefined && !previous.headersSent) {
       // Pipelined: to end the connection with the earlier answer would cut off this one.
       previous.shouldKeepAlive = true;
@@ -123,6 +182,20 @@ export class Http1Connections {
         socket.destroySoon();
       }
     }
+  }
+}
+
+/** Whether the answer says, to be seen by the client, that the connection closes behind it. */
+function isClosing(res: ServerResponse): boolean {
+  return res.headersSent && !res.shouldKeepAlive;
+}
+
+/** Calls `then` when the answer is on its way; at once if there is none to wait for. */
+function whenAnswered(res: ServerResponse | undefined, then: () => void): void {
+  if (res === undefined || isAnswered(res)) {
+    then();
+  } else {
+    res.once("finish", then);
   }
 }
 

@@ -71,7 +71,11 @@ export class RpcServer implements AsyncDisposable {
     this.#limits = { ...DEFAULT_RPC_SERVER_LIMITS, ...options.limits };
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
-    this.#http1 = new Http1Connections({ clock: this.#clock, lateRequestMs: this.#limits.lateRequestMs });
+    this.#http1 = new Http1Connections({
+      clock: this.#clock,
+      lateRequestMs: this.#limits.lateRequestMs,
+      lingerTimeoutMs: this.#limits.lingerTimeoutMs,
+    });
     this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits });
     const { maxConnections } = this.#limits;
     this.#drops = new DropLog({ clock: this.#clock, logger: this.#logger, maxConnections });
@@ -207,6 +211,8 @@ export class RpcServer implements AsyncDisposable {
       // Otherwise the first of two counts, and before a proxy that takes the last the two requests differ. No Host is
       // like two joined (RFC 9112, section 3.2), nor is a token.
       joinDuplicateHeaders: true,
+      // Looked at below: what Node answers by itself the connections do not know of.
+      requireHostHeader: false,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: limits.tcpKeepAliveMs,
@@ -214,10 +220,14 @@ export class RpcServer implements AsyncDisposable {
     server.on("request", (req, res) => {
       // A client that leaves in mid-request is an error of the request, and since Node 26 one that must be heard.
       req.on("error", ignore);
-      this.#http1.begin(req.socket, res);
+      if (!this.#http1.begin(req.socket, res)) {
+        return;
+      }
       if (req.rawHeaders.length > 2 * limits.maxHeaderFields) {
         // What Node left out may be the proxy's word on the caller.
-        res.writeHead(HTTP_HEADER_TOO_LARGE, { connection: "close" }).end();
+        refuse(res, HTTP_HEADER_TOO_LARGE);
+      } else if (req.headers.host === undefined && req.httpVersion === "1.1") {
+        refuse(res, HTTP_BAD_REQUEST);
       } else {
         answer(req, res);
       }
@@ -225,7 +235,13 @@ export class RpcServer implements AsyncDisposable {
     // One more than is allowed: Node says nothing when it leaves out what is beyond this.
     server.maxHeadersCount = limits.maxHeaderFields + 1;
     server.maxConnections = limits.maxConnections;
-    // No clientError listener: without one Node answers 400, 408 or 431 by itself and ends the connection.
+    server.on("clientError", (err, socket) => this.#http1.refuse(socket as Socket, err));
+    // Without a listener Node cuts the connection, with the answers to what came before.
+    server.on("connect", (_req, socket) =>
+      this.#http1.refuseBehindAnswers(socket as Socket, HTTP_METHOD_NOT_ALLOWED),
+    );
+    // A client that has ended its half still reads its answers.
+    Object.assign(server, { httpAllowHalfOpen: true });
     return server;
   }
 
@@ -259,7 +275,15 @@ export class RpcServer implements AsyncDisposable {
 
 function ignore(): void {}
 
+/** Answers a request that is not taken, as the last one on its connection. */
+function refuse(res: ServerResponse, status: number): void {
+  res.shouldKeepAlive = false;
+  res.writeHead(status).end();
+}
+
+const HTTP_BAD_REQUEST = 400;
 const HTTP_HEADER_TOO_LARGE = 431;
+const HTTP_METHOD_NOT_ALLOWED = 405;
 
 /** Node's HTTP/2 counts memory in these. */
 const BYTES_PER_MEGABYTE = 1_000_000;
