@@ -178,9 +178,11 @@ export function rangeBefore(
 ): TimeRange {
   const moveEdge = (edge: number) =>
     zone.firstInstantOf(shiftWallBack(floorWall(unit, zone.wallAt(edge)), shift));
+  const start = moveEdge(range.start);
   const end = moveEdge(range.end);
-  const cut = zone.firstInstantOf(shiftWallBack(zone.wallAt(now), shift));
-  return { start: moveEdge(range.start), end: now < range.end ? Math.min(end, cut) : end };
+  return now < range.end
+    ? { start, end: Math.min(end, zone.firstInstantOf(shiftWallBack(zone.wallAt(now), shift))) }
+    : { start, end };
 }
 
 /**

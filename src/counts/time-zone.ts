@@ -12,14 +12,18 @@ const WEEK_MS = 7 * DAY_MS;
 /** Longer than any offset from UTC, so that a change of the clock near a time on the wall lies within it. */
 const OFFSET_MAX_MS = DAY_MS;
 
+/** Zones that are remembered: of a century of weeks each takes some 300 KB. */
+const KNOWN_MAX = 64;
 const known = new Map<string, TimeZone>();
 
 /** The zone of an IANA name, in any case; undefined: there is none. Zones are shared, since they remember offsets. */
 export function findTimeZone(name: string): TimeZone | undefined {
   const key = name.toLowerCase();
   const zone = known.get(key) ?? makeTimeZone(name);
-  // There are as many names as zones have, in all their spellings as one: some hundreds.
-  if (zone !== undefined) {
+  if (zone !== undefined && !known.has(key)) {
+    if (known.size >= KNOWN_MAX) {
+      known.clear();
+    }
     known.set(key, zone);
   }
   return zone;
