@@ -49,6 +49,24 @@ export async function countRows(pool: Pool, now: number): Promise<void> {
   await pool.query("DELETE FROM counts_backfill");
 }
 
+/**
+ * Drops a tier's buckets before a time (Unix milliseconds; -Infinity: none), as its retention does, and leaves a wrong one
+ * there that nobody may read.
+ */
+export async function dropBuckets(pool: Pool, tier: "quarter_hour" | "hour", before: number): Promise<void> {
+  if (!Number.isFinite(before)) {
+    return;
+  }
+  const keptFrom = new Date(before).toISOString();
+  await pool.query(`DELETE FROM counts_${tier} WHERE bucket < $1`, [keptFrom]);
+  await pool.query("UPDATE counts_state SET kept_from = $1 WHERE tier = $2", [keptFrom, tier]);
+  await pool.query(
+    `INSERT INTO counts_${tier} SELECT DISTINCT property, section, item, $1::timestamptz - interval '1 day', 1000000
+     FROM counts_day`,
+    [keptFrom],
+  );
+}
+
 export interface CountsPortOptions {
   readonly url: string;
   readonly now: () => number;
