@@ -4,9 +4,12 @@ import { InvalidArgumentError } from "commander";
 import { formatToken, hashSecret, makeToken } from "../auth/token.js";
 import {
   changeTokenFile,
+  DEFAULT_PERMISSIONS,
   readTokenFile,
+  TOKEN_PERMISSIONS,
   type TokenEntry,
   TokenFileError,
+  type TokenPermission,
   tokenEntryFault,
 } from "../auth/token-file.js";
 import { type Call, type CommandDefinition, UsageError } from "./command.js";
@@ -22,6 +25,7 @@ type TokenCall<Options> = Call<Options, "authTokensFile">;
 
 interface CreateOptions {
   readonly name: string;
+  readonly may?: TokenPermission[];
   readonly properties?: readonly string[];
   /** ISO 8601. */
   readonly expires?: string;
@@ -42,7 +46,8 @@ export const defineToken: CommandDefinition = (command, line) => {
         "AUTH_TOKENS_FILE its entry is printed, for you to add.",
     )
     .requiredOption("--name <NAME>", "who will hold it; shown by token list")
-    .option("--properties <A,B>", "what it may push (default: anything)", parseList)
+    .option("--may <push,read>", "what it allows: to push events, to read counts (default: push)", parseMay)
+    .option("--properties <A,B>", "the properties that it is for (default: all)", parseList)
     .option(
       "--expires <90d|DATE>",
       "days from now, or a date or time such as 2030-01-31 (default: never)",
@@ -68,12 +73,13 @@ const HOW_TO_APPLY = "A running service knows it after SIGHUP.";
 
 async function createToken({ options, read }: TokenCall<CreateOptions>): Promise<void> {
   const { authTokensFile: file } = read("authTokensFile");
-  const { name, properties, expires } = options;
+  const { name, may, properties, expires } = options;
   const token = makeToken();
   const entry: TokenEntry = {
     id: token.id,
     name,
     sha256: hashSecret(token.secret).toString("hex"),
+    ...(may && { may }),
     ...(properties && { properties: [...properties] }),
     ...(expires && { expires }),
   };
@@ -95,10 +101,10 @@ async function createToken({ options, read }: TokenCall<CreateOptions>): Promise
 
 async function listTokens({ options, read }: TokenCall<ListOptions>): Promise<void> {
   const entries = await readTokenFile(requireFile(read));
-  const lines = entries.map(({ id, name, properties, expires }) =>
+  const lines = entries.map(({ id, name, may = DEFAULT_PERMISSIONS, properties, expires }) =>
     options.json === true
-      ? JSON.stringify({ id, name, properties, expires })
-      : `${id}  ${name}  ${properties?.join(",") ?? "any property"}  ${expires ?? "never expires"}`,
+      ? JSON.stringify({ id, name, may, properties, expires })
+      : `${id}  ${name}  ${may.join(",")}  ${properties?.join(",") ?? "any property"}  ${expires ?? "never expires"}`,
   );
   print(lines);
 }
@@ -138,6 +144,14 @@ function requireFile(read: TokenCall<object>["read"]): string {
 
 function parseList(text: string): string[] {
   return text.split(",").map((name) => name.trim());
+}
+
+function parseMay(text: string): TokenPermission[] {
+  const may = TOKEN_PERMISSIONS.filter((permission) => parseList(text).includes(permission));
+  if (may.length !== parseList(text).length) {
+    throw new InvalidArgumentError("It takes push, read, or push,read.");
+  }
+  return may;
 }
 
 /** The time as ISO 8601. */

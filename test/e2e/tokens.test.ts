@@ -61,7 +61,7 @@ describe("the command token", () => {
 
     const listed = await run("list");
     expect(listed.stdout).toMatch(
-      /^[0-9a-f]{16} {2}shop {2}shop,cart {2}\S+\n[0-9a-f]{16} {2}all {2}any property {2}never expires\n$/,
+      /^[0-9a-f]{16} {2}shop {2}push {2}shop,cart {2}\S+\n[0-9a-f]{16} {2}all {2}push {2}any property {2}never expires\n$/,
     );
     expect(await run("revoke", token.slice(0, 16))).toMatchObject({ status: 0 });
     service.signal("SIGHUP");
@@ -83,6 +83,7 @@ describe("the command token", () => {
     [["create", "--name", "x", "--expires", "2020-01-01"], "It takes days, as in 90d"],
     [["create", "--name", "x", "--expires", "2030-02-31"], "It takes days, as in 90d"],
     [["create", "--name", "x", "--properties", "News"], "--properties[0]: must match"],
+    [["create", "--name", "x", "--may", "write"], "It takes push, read, or push,read."],
     [["create", "--name", "x", "--limit", "3"], "unknown option '--limit'"],
     [["revoke"], "missing required argument 'id'"],
   ])("refuses %j with a reason, and writes nothing", async (args, reason) => {

@@ -314,7 +314,7 @@ describe("the period before", () => {
             .replace(/ GMT.*/, "");
         for (const [n, index] of pairs.entries()) {
           if (index !== undefined && unit === "hour") {
-            const [now = "", then = ""] = [shown(starts[n] ?? 0), shown(earlier[index] ?? 0)];
+            const [now, then] = [shown(starts[n] ?? 0), shown(earlier[index] ?? 0)];
             expect(then.slice(11)).toBe(now.slice(11));
           }
         }
