@@ -73,8 +73,17 @@ export function bucketName({ start, end }, granularity, zone) {
     case "day":
       return dateWithWeekday(start, zone);
     default:
-      return `${dateWithTime(start, zone)}–${time(end, zone)}`;
+      return `${dateWithTime(start, zone)}–${time(end, zone)}${changesClock(start, end, zone) ? " (the clock changes)" : ""}`;
   }
+}
+
+/** Whether the local clock goes by more or less than the time that passes. @param {number} start @param {number} end @param {string} zone */
+function changesClock(start, end, zone) {
+  const localTime = (/** @type {number} */ at) => {
+    const { year, month, day, hour, minute } = toLocal(at, zone);
+    return Date.UTC(year, month - 1, day, hour, minute);
+  };
+  return localTime(end) - localTime(start) !== end - start;
 }
 
 /**

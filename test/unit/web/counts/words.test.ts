@@ -65,6 +65,13 @@ test("a bucket is named by its part of the calendar", () => {
   expect(bucketName(bucket(startOfMonth(start, ZONE), start), "month", ZONE)).toBe("Oct 2026");
 });
 
+test("an hour in which the clock changes says so", () => {
+  const hour = (start: number) => bucketName(bucket(start, start + 3_600_000), "hour", ZONE);
+  expect(hour(Date.UTC(2026, 2, 29, 0))).toBe("Sun 29 Mar 2026, 01:00–03:00 (the clock changes)");
+  expect(hour(Date.UTC(2026, 9, 25, 0))).toBe("Sun 25 Oct 2026, 02:00–02:00 (the clock changes)");
+  expect(hour(Date.UTC(2026, 9, 25, 1))).toBe("Sun 25 Oct 2026, 02:00–03:00");
+});
+
 test.each([
   ["2026-11-22T23:00Z", "2026-11-23T23:00Z", "Mon 23 Nov 2026"],
   ["2026-11-22T23:00Z", "2026-11-24T23:00Z", "Mon 23 Nov 2026 – Tue 24 Nov 2026"],
