@@ -10,9 +10,23 @@ import { backgroundClock, type Clock, systemClock } from "../../src/util/clock.j
 import { createBatchCall } from "./batch-call.js";
 import { type BatchPusher, BatchSender } from "./batch-sender.js";
 import { type CallOptions, createCallFetch, soundBaseUrl } from "./call-fetch.js";
-import { EVENT_MAX_BYTES, eventBytes, eventViolations, type StatsEvent } from "./event.js";
+import {
+  describeViolations,
+  EVENT_MAX_BYTES,
+  eventBytes,
+  eventViolations,
+  type StatsEvent,
+} from "./event.js";
 import { type EventBatch, EventBuffer } from "./event-buffer.js";
-import { type BufferingOptions, soundNumbers } from "./options.js";
+import {
+  BUFFERING_OPTIONS,
+  type BufferingOptions,
+  CALL_OPTIONS,
+  refuseUnknown,
+  soundNumbers,
+  soundTimeout,
+  type WaitOptions,
+} from "./options.js";
 import type { Verdict } from "./verdict.js";
 import { Waits } from "./waits.js";
 
@@ -42,11 +56,6 @@ export class UndeliveredError extends Error {
   }
 }
 
-export interface WaitOptions {
-  /** Longest wait, in milliseconds; `Infinity`: no limit. */
-  readonly timeoutMs?: number | undefined;
-}
-
 export interface BufferingDeps {
   readonly pusher: BatchPusher;
   /** Default: the machine's. */
@@ -67,8 +76,10 @@ export function createBufferingClient(
   baseUrl: string | URL,
   options: BufferingOptions & CallOptions = {},
 ): BufferingClient {
-  const pusher = createBatchCall(soundBaseUrl(baseUrl), createCallFetch(options));
-  return new BufferingClient({ pusher }, options);
+  refuseUnknown(options, [...BUFFERING_OPTIONS, ...CALL_OPTIONS]);
+  const { token, headers, fetch, ...buffering } = options;
+  const callFetch = createCallFetch({ token, headers, fetch });
+  return new BufferingClient({ pusher: createBatchCall(soundBaseUrl(baseUrl), callFetch) }, buffering);
 }
 
 /** Open from the start until `close()`. */
@@ -88,7 +99,7 @@ export class BufferingClient implements AsyncDisposable {
   #cancelRelease: (() => void) | undefined;
   #closing: Promise<{ undelivered: number }> | undefined;
 
-  /** @throws TypeError when an option is out of its range */
+  /** @throws TypeError when an option does not exist or cannot be used */
   constructor({ pusher, clock, random = Math.random }: BufferingDeps, options: BufferingOptions = {}) {
     const numbers = soundNumbers(options);
     this.#options = options;
@@ -125,7 +136,7 @@ export class BufferingClient implements AsyncDisposable {
     }
     const violations = eventViolations(event);
     if (violations.length > 0) {
-      const message = `invalid ${violations.map(({ field }) => field).join(", ")}`;
+      const message = describeViolations(violations);
       this.#counts.pushed += 1;
       this.#counts.rejected += 1;
       this.#tell(this.#options.onRejected, () => ({ event, reason: "INVALID", message, violations }));
@@ -163,8 +174,8 @@ export class BufferingClient implements AsyncDisposable {
    *
    * @throws UndeliveredError after `timeoutMs` (default: 30,000), or when the client ends before
    */
-  async flush({ timeoutMs = FLUSH_TIMEOUT_MS }: WaitOptions = {}): Promise<void> {
-    if (!(await this.#settled(timeoutMs))) {
+  async flush(options: WaitOptions = {}): Promise<void> {
+    if (!(await this.#settled(soundTimeout(options, FLUSH_TIMEOUT_MS)))) {
       throw new UndeliveredError(this.#buffer.events);
     }
   }
@@ -173,8 +184,11 @@ export class BufferingClient implements AsyncDisposable {
    * Takes no more events, sends what is buffered, and ends. Never rejects; safe twice. After `timeoutMs` (default: 10,000)
    * it gives up the calls in flight. Resolves with the number of events that were not acknowledged; some may have been
    * recorded all the same, by a call whose answer did not come.
+   *
+   * @throws TypeError at once, when an option does not exist or cannot be used
    */
-  close({ timeoutMs = CLOSE_TIMEOUT_MS }: WaitOptions = {}): Promise<{ undelivered: number }> {
+  close(options: WaitOptions = {}): Promise<{ undelivered: number }> {
+    const timeoutMs = soundTimeout(options, CLOSE_TIMEOUT_MS);
     this.#closing ??= this.#end(timeoutMs);
     // For those who wait for room.
     this.#waits.check();

@@ -21,6 +21,11 @@ export interface FieldViolation {
   readonly description: string;
 }
 
+/** For people: each field with its rule. */
+export function describeViolations(violations: readonly FieldViolation[]): string {
+  return violations.map(({ field, description }) => `${field} ${description}`).join("; ");
+}
+
 const PROPERTY_MAX_CHARACTERS = 32;
 const UINT32_MAX = 2 ** 32 - 1;
 const UINT32_RULE = `must be a whole number from 1 to ${UINT32_MAX}`;

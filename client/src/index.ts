@@ -9,9 +9,14 @@ export {
   type BufferingDeps,
   createBufferingClient,
   UndeliveredError,
-  type WaitOptions,
 } from "./buffering-client.js";
 export type { CallOptions } from "./call-fetch.js";
 export type { FieldViolation, StatsEvent } from "./event.js";
-export { BATCH_MAX_BYTES, type BufferingOptions, type Failure, type Rejection } from "./options.js";
+export {
+  BATCH_MAX_BYTES,
+  type BufferingOptions,
+  type Failure,
+  type Rejection,
+  type WaitOptions,
+} from "./options.js";
 export { createStatsClient, type StatsClient, type StatsClientOptions } from "./stats-client.js";

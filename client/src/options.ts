@@ -1,6 +1,7 @@
 /** The options of the buffering client: their defaults and bounds. */
 import type { ConnectError } from "@connectrpc/connect";
 import { TIMER_MAX_MS } from "../../src/util/clock.js";
+import type { CallOptions } from "./call-fetch.js";
 import { EVENT_MAX_BYTES, type FieldViolation, type StatsEvent } from "./event.js";
 import type { BufferBounds } from "./event-buffer.js";
 
@@ -53,6 +54,11 @@ export interface BufferingOptions {
   readonly onError?: ((failure: Failure) => void) | undefined;
 }
 
+export interface WaitOptions {
+  /** Longest wait, in milliseconds; `Infinity`: no limit. */
+  readonly timeoutMs?: number | undefined;
+}
+
 /** The service takes requests of 1 MiB; an event's bytes leave out the request's own few. */
 export const BATCH_MAX_BYTES = 1024 * 1024 - 16;
 const BATCH_MAX_EVENTS = 10_000;
@@ -70,14 +76,42 @@ const NUMBERS = {
 
 type NumberOption = keyof typeof NUMBERS;
 
+const ACKS: readonly unknown[] = ["queued", "durable"];
+const CALLBACKS = ["onRejected", "onAcknowledged", "onError"] as const;
+
+/** Names of the options. */
+export const BUFFERING_OPTIONS: readonly string[] = [...Object.keys(NUMBERS), "ack", ...CALLBACKS];
+export const CALL_OPTIONS: readonly (keyof CallOptions)[] = ["token", "headers", "fetch"];
+
+/**
+ * A name that is misspelt would otherwise leave an option at its default, and nobody would know.
+ *
+ * @throws TypeError that names the first option that does not exist
+ */
+export function refuseUnknown(options: object, names: readonly string[]): void {
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    throw new TypeError(`there is no option "${unknown}"; there are ${names.join(", ")}`);
+  }
+}
+
 export type BufferingNumbers = BufferBounds & Readonly<Record<NumberOption, number>>;
 
 /**
  * The numbers of `options`, with their defaults.
  *
- * @throws TypeError that names the first one out of its range
+ * @throws TypeError that names the first option that does not exist, is out of its range, or is of another kind
  */
 export function soundNumbers(options: BufferingOptions): BufferingNumbers {
+  refuseUnknown(options, BUFFERING_OPTIONS);
+  if (options.ack !== undefined && !ACKS.includes(options.ack)) {
+    throw new TypeError(`ack must be "queued" or "durable", not ${JSON.stringify(options.ack)}`);
+  }
+  for (const name of CALLBACKS) {
+    if (options[name] !== undefined && typeof options[name] !== "function") {
+      throw new TypeError(`${name} must be a function, not ${JSON.stringify(options[name])}`);
+    }
+  }
   const entries = Object.entries(NUMBERS).map(([name, [byDefault, min, max]]) => {
     const value = options[name as NumberOption] ?? byDefault;
     if (!Number.isInteger(value) || value < min || value > max) {
@@ -86,4 +120,18 @@ export function soundNumbers(options: BufferingOptions): BufferingNumbers {
     return [name, value];
   });
   return Object.fromEntries(entries) as BufferingNumbers;
+}
+
+/**
+ * The longest wait that `options` name, in milliseconds.
+ *
+ * @throws TypeError that names what is wrong with them
+ */
+export function soundTimeout(options: WaitOptions, defaultMs: number): number {
+  refuseUnknown(options, ["timeoutMs"]);
+  const { timeoutMs = defaultMs } = options;
+  if (!(typeof timeoutMs === "number" && timeoutMs >= 0)) {
+    throw new TypeError(`timeoutMs must be a number from 0, not ${timeoutMs}`);
+  }
+  return timeoutMs;
 }

@@ -4,6 +4,7 @@ import { createConnectTransport } from "@connectrpc/connect-web";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { TIMER_MAX_MS } from "../../src/util/clock.js";
 import { type CallOptions, createCallFetch, soundBaseUrl } from "./call-fetch.js";
+import { CALL_OPTIONS, refuseUnknown } from "./options.js";
 
 /** Calls Push and PushBatch; each returns a promise that rejects with a `ConnectError`. */
 export type StatsClient = Client<typeof StatsService>;
@@ -23,6 +24,7 @@ const NO_TIMEOUT = 0;
  * @throws TypeError when the URL or an option cannot be used
  */
 export function createStatsClient(baseUrl: string | URL, options: StatsClientOptions = {}): StatsClient {
+  refuseUnknown(options, [...CALL_OPTIONS, "timeoutMs"]);
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   if (!(timeoutMs > 0)) {
     throw new TypeError(`timeoutMs must be above 0, not ${timeoutMs}`);

@@ -2,8 +2,8 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.js";
-import { type PushBatchResponse, RejectionReason } from "../../gen/stats/v1/stats_pb.js";
-import type { FieldViolation } from "./event.js";
+import { type PushBatchResponse, type Rejection, RejectionReason } from "../../gen/stats/v1/stats_pb.js";
+import { describeViolations, type FieldViolation } from "./event.js";
 import type { BufferedEvent, EventBatch } from "./event-buffer.js";
 
 /** An event that will never be accepted. */
@@ -54,26 +54,30 @@ export function judgeResponse(batch: EventBatch, { accepted, rejections }: PushB
   }
   const rest = new Set(batch);
   const rejected: RejectedEvent[] = [];
-  const full: BufferedEvent[] = [];
+  const refused: Rejection[] = [];
+  const later: BufferedEvent[] = [];
   let retryAfterMs = 0;
-  for (const { index, reason, message, violations, retryDelay } of rejections) {
+  for (const rejection of rejections) {
+    const { index, reason, violations, retryDelay } = rejection;
     const event = batch[index];
     if (event === undefined || !rest.delete(event)) {
       throw new ConnectError(`the answer rejects event ${index} of ${batch.length}`, Code.Internal);
     }
     if (retryDelay === undefined) {
+      const message = describeViolations(violations) || rejection.message;
       rejected.push({ event, reason: RejectionReason[reason] ?? `reason ${reason}`, message, violations });
     } else {
-      full.push(event);
+      refused.push(rejection);
+      later.push(event);
       retryAfterMs = Math.max(retryAfterMs, durationMs(retryDelay));
     }
   }
   return {
     acknowledged: [...rest],
     rejected,
-    again: full.length === 0 ? [] : [full],
-    retryAfterMs,
-    ...(full.length === 0 ? { pace: "on" } : { pace: "backoff", error: noRoomFor(full.length) }),
+    again: later.length === 0 ? [] : [later],
+    retryAfterMs: Math.min(RETRY_AFTER_MAX_MS, retryAfterMs),
+    ...(later.length === 0 ? { pace: "on" } : { pace: "backoff", error: notYet(refused) }),
   };
 }
 
@@ -116,8 +120,11 @@ function isAboutEvents({ code }: ConnectError, fields: readonly FieldViolation[]
   );
 }
 
-function noRoomFor(events: number): ConnectError {
-  return new ConnectError(`the service has no room for ${events} events of a batch`, Code.ResourceExhausted);
+/** Of events that the service takes later, when it has room perhaps, or when their time has come. */
+function notYet([first, ...more]: readonly Rejection[]): ConnectError {
+  const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
+  const isFull = first?.reason === RejectionReason.QUEUE_FULL || first?.reason === RejectionReason.FAIR_SHARE;
+  return new ConnectError(`${first?.message}${others}`, isFull ? Code.ResourceExhausted : Code.Unavailable);
 }
 
 function rejectAll(
@@ -140,7 +147,7 @@ function rejectAll(
     return {
       event,
       reason: isDenied ? "PERMISSION_DENIED" : "INVALID",
-      message: own.map(({ field, description }) => `${field} ${description}`).join("; ") || error.rawMessage,
+      message: describeViolations(own) || error.rawMessage,
       violations: own,
     };
   });

@@ -1,8 +1,14 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { BufferingClient, UndeliveredError } from "../../../client/src/buffering-client.js";
+import {
+  BufferingClient,
+  createBufferingClient,
+  UndeliveredError,
+} from "../../../client/src/buffering-client.js";
 import type { StatsEvent } from "../../../client/src/event.js";
 import type { BufferingOptions, Failure, Rejection } from "../../../client/src/options.js";
-import { AckMode } from "../../../gen/stats/v1/stats_pb.js";
+import { createStatsClient } from "../../../client/src/stats-client.js";
+import { AckMode, type RejectionReason } from "../../../gen/stats/v1/stats_pb.js";
 import { TIMER_MAX_MS } from "../../../src/util/clock.js";
 import { FakeClock } from "../../support/fake-clock.js";
 import { badRequest, busy, denied, FakePusher, invalid, noRoom } from "../../support/fake-pusher.js";
@@ -197,6 +203,53 @@ describe("bounds", () => {
   });
 });
 
+describe("options", () => {
+  const url = "http://localhost:3000";
+
+  test.each([
+    ["createBufferingClient", () => createBufferingClient(url, { batchSize: 5 } as object)],
+    ["createStatsClient", () => createStatsClient(url, { batchSize: 5 } as object)],
+    ["BufferingClient", () => setUp({ batchSize: 5 } as object)],
+    ["close", () => setUp().client.close({ batchSize: 5 } as object)],
+  ])("refuses by name one that does not exist: %s", (_, make) => {
+    expect(make).toThrow(
+      /^there is no option "batchSize"; there are .*timeoutMs|^there is no option "batchSize"; there are batchEvents, /,
+    );
+  });
+
+  test("refuses by name one that a flush does not have", async () => {
+    await expect(setUp().client.flush({ timeout: 5 } as object)).rejects.toThrow(
+      new TypeError('there is no option "timeout"; there are timeoutMs'),
+    );
+  });
+
+  test("takes all that it names", () => {
+    const options = {
+      token: "t",
+      headers: {},
+      fetch,
+      ack: "queued",
+      batchAgeMs: 1,
+      onError: () => undefined,
+    } as const;
+    expect(createBufferingClient(url, options).counters.pushed).toBe(0);
+  });
+
+  test.each([
+    [{ ack: "sometimes" }, 'ack must be "queued" or "durable", not "sometimes"'],
+    [{ onError: "tell me" }, 'onError must be a function, not "tell me"'],
+  ])("says what one must be: %j", (options, message) => {
+    expect(() => setUp(options as object)).toThrow(new TypeError(message));
+  });
+
+  test.each([Number.NaN, -1, "5"])("says what a time limit must be (%j)", async (value) => {
+    const limits = { timeoutMs: value as number };
+    const message = `timeoutMs must be a number from 0, not ${value}`;
+    await expect(setUp().client.flush(limits)).rejects.toThrow(new TypeError(message));
+    expect(() => setUp().client.close(limits)).toThrow(new TypeError(message));
+  });
+});
+
 describe("retries", () => {
   test("sends the same events with the same ids again after a growing pause", async () => {
     const { clock, client, pusher, push, call, failures } = setUp();
@@ -301,6 +354,23 @@ describe("retries", () => {
     expect(call().items).toEqual([2, 3]);
   });
 
+  test("keeps events that the service will take when their time has come", async () => {
+    const { clock, client, push, call, failures } = setUp();
+    push(1, 2, 3);
+    call().answer([
+      { index: 1, reason: 99 as RejectionReason, message: "too early", retryDelay: durationFromMs(600_000) },
+    ]);
+    await clock.settle();
+    expect(failures).toMatchObject([
+      { error: { code: Code.Unavailable, rawMessage: "too early" }, retryInMs: 60_000 },
+    ]);
+    await clock.advance(60_000);
+    call().fail(busy(Code.Unavailable, 600_000));
+    await clock.advance(60_000);
+    expect(call().items).toEqual([2]);
+    expect(client.counters).toMatchObject({ acknowledged: 2, rejected: 0, buffered: 1, retried: 2 });
+  });
+
   test.each([Code.Unauthenticated, Code.PermissionDenied, Code.Unimplemented])(
     "keeps the events and comes back slowly when a person must mend something (code %s)",
     async (code) => {
@@ -385,7 +455,11 @@ describe("rejections", () => {
     expect(client.counters).toMatchObject({ pushed: 3, acknowledged: 2, rejected: 1, buffered: 0 });
     expect(rejections[0]?.event).toBe(event);
     expect(rejections).toMatchObject([
-      { reason: "INVALID", violations: [{ field: "property", description: "is not known" }] },
+      {
+        reason: "INVALID",
+        message: "property is not known",
+        violations: [{ field: "property", description: "is not known" }],
+      },
     ]);
   });
 
@@ -428,6 +502,7 @@ describe("rejections", () => {
     const { client, rejections } = setUp();
     expect(client.push(event)).toBe(false);
     expect(rejections).toMatchObject([{ reason: "INVALID", violations: [{ field }] }]);
+    expect(rejections[0]?.message).toMatch(new RegExp(`^${field} must be `));
     expect(client.counters).toMatchObject({ pushed: 1, rejected: 1, buffered: 0 });
   });
 
