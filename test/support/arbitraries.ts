@@ -16,6 +16,18 @@ export const anyTimeMs = fc.oneof(
   fc.constantFrom(0, POSTGRES_EPOCH_MS - 1, POSTGRES_EPOCH_MS, POSTGRES_EPOCH_MS + 1, LAST_TIME_MS),
 );
 
+/**
+ * A character of all that Unicode has, as `unit: "binary"` of fc.string() means it: that one makes a table of a million
+ * of them, in each test file again.
+ */
+const anyCodePoint = fc
+  .oneof(fc.integer({ min: 0, max: 0xd7ff }), fc.integer({ min: 0xe000, max: 0x10ffff }))
+  .map((code) => String.fromCodePoint(code));
+
+/** Texts of whatever characters; the bounds count code points. */
+export const anyText = (bounds: { minLength?: number; maxLength: number }): fc.Arbitrary<string> =>
+  fc.array(anyCodePoint, bounds).map((characters) => characters.join(""));
+
 /** One of the characters of a text. */
 export const characterOf = (text: string) => fc.constantFrom(...text.split(""));
 

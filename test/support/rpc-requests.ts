@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { HealthCheckRequestSchema } from "../../gen/health/v1/health_pb.js";
 import { AckMode, PushRequestSchema } from "../../gen/stats/v1/stats_pb.js";
 import { DEFAULT_BODY_LIMITS } from "../../src/rpc/limits.js";
-import { anyProperty } from "./arbitraries.js";
+import { anyProperty, anyText } from "./arbitraries.js";
 import { FATE } from "./lane-pair.js";
 
 const REQUEST_MAX_BYTES = DEFAULT_BODY_LIMITS.requestMaxBytes;
@@ -62,7 +62,7 @@ function mostly<T>(common: fc.Arbitrary<T>, rare: fc.Arbitrary<T>, weight = 9): 
 const { durableLater, abandonedLater, neverDurable, ...SYNCHRONOUS } = FATE;
 
 const queuedEvent = fc.record({
-  property: mostly(anyProperty, fc.string({ unit: "binary", maxLength: 40 }), 5),
+  property: mostly(anyProperty, anyText({ maxLength: 40 }), 5),
   section: mostly(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.constant(0)),
   item: mostly(fc.constantFrom(...Object.values(SYNCHRONOUS)), fc.integer({ min: 0, max: 2 ** 32 - 1 }), 4),
   eventId: mostly(fc.constant(""), fc.string({ maxLength: 40 })),

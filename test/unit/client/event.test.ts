@@ -2,12 +2,13 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { EVENT_MAX_BYTES, eventBytes } from "../../../client/src/event.js";
 import { PushBatchRequestSchema } from "../../../gen/stats/v1/stats_pb.js";
+import { anyText } from "../../support/arbitraries.js";
 
 const REQUEST_FIELDS_BYTES = 16;
 
 test("an event never takes more bytes in a request than it is reckoned with", () => {
   const event = fc.record({
-    property: fc.string({ unit: "binary", minLength: 1, maxLength: 16 }),
+    property: anyText({ minLength: 1, maxLength: 16 }),
     section: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
     item: fc.integer({ min: 1, max: 2 ** 32 - 1 }),
     eventId: fc.uuid({ version: 7 }),
