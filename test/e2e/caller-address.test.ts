@@ -35,14 +35,12 @@ async function storedAddress(settings: Record<string, string>, headers: Record<s
 
 const FORWARDED = { "x-forwarded-for": "203.0.113.66, 2001:db8:1:2::3" };
 
+// What makes up the address of a trusted proxy's headers, and what a network is, the unit tests show.
 test.each([
   ["is that of the connection by default, whatever headers say", {}, "127.0.0.1/32"],
-  ["is what a trusted proxy says", { TRUST_PROXY: "10.0.0.0/8, loopback" }, "2001:db8:1:2::3/128"],
-  ["is not what a proxy says that is not trusted", { TRUST_PROXY: "10.0.0.0/8" }, "127.0.0.1/32"],
-  ["can be cut to its network", { REMOTE_IP: "truncate" }, "127.0.0.0/24"],
   [
-    "can be cut to its network behind a proxy, too",
-    { TRUST_PROXY: "loopback", REMOTE_IP: "truncate" },
+    "is what a trusted proxy says, cut to its network",
+    { TRUST_PROXY: "10.0.0.0/8, loopback", REMOTE_IP: "truncate" },
     "2001:db8:1::/48",
   ],
   ["can be left out", { TRUST_PROXY: "loopback", REMOTE_IP: "drop" }, null],

@@ -6,6 +6,7 @@ import type { TestDatabase } from "../support/database.js";
 import { newEventId } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase, openTransaction } from "../support/stats-database.js";
+import { until } from "../support/wait.js";
 
 const BATCH_MAX_EVENTS = 10_000;
 
@@ -46,7 +47,7 @@ function fieldsOf(error: ConnectError): string[] {
 }
 
 /** The rows of these events, as pairs of event id and item. */
-async function rowsOf(database: TestDatabase, events: readonly { eventId: string }[]): Promise<string[]> {
+async function rowsOf(events: readonly { eventId: string }[]): Promise<string[]> {
   const { rows } = await database.pool.query<{ id: string; property_id: string }>(
     "SELECT id, property_id FROM incoming WHERE id = ANY($1::uuid[]) ORDER BY id",
     [events.map(({ eventId }) => eventId)],
@@ -57,26 +58,38 @@ async function rowsOf(database: TestDatabase, events: readonly { eventId: string
 const expected = (events: readonly { eventId: string; item: number }[]) =>
   events.map(({ eventId, item }) => `${eventId} ${item}`).toSorted();
 
-describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
-  let database: TestDatabase;
-  let service: ServiceProcess;
-  let client: StatsClient;
+let database: TestDatabase;
+let service: ServiceProcess;
+let smallService: ServiceProcess;
 
-  beforeAll(async () => {
-    database = await createServiceDatabase();
-    service = await ServiceProcess.start({ DATABASE_URL: database.url });
-    client = createClient(StatsService, makeTransport(service.url));
+beforeAll(async () => {
+  database = await createServiceDatabase();
+  service = await ServiceProcess.start({ DATABASE_URL: database.url });
+  smallService = await ServiceProcess.start({
+    DATABASE_URL: database.url,
+    FLUSH_MAX_ROWS: "500",
+    QUEUE_MAX_BYTES: "200000",
   });
+});
 
-  afterAll(async () => {
-    const ending = await service.stop();
-    const { accepted, inserted, duplicates, missing } = { ...service.find("stopped") };
-    const { rows } = await database.pool.query<{ count: string }>("SELECT count(*) FROM incoming");
-    await database.close();
-    expect(ending).toEqual({ status: 0, signal: null });
-    expect(missing).toBe(0);
-    expect(accepted).toBe(Number(inserted) + Number(duplicates));
-    expect(Number(rows[0]?.count)).toBe(inserted);
+afterAll(async () => {
+  const ending = await service.stop();
+  const smallEnding = await smallService.stop();
+  const { accepted, inserted, duplicates, missing } = { ...service.find("stopped") };
+  const small = { ...smallService.find("stopped") };
+  const { rows } = await database.pool.query<{ count: string }>("SELECT count(*) FROM incoming");
+  await database.close();
+  expect([ending, smallEnding]).toEqual(Array(2).fill({ status: 0, signal: null }));
+  expect([missing, small.missing]).toEqual([0, 0]);
+  expect(small.accepted).toBe(small.inserted);
+  expect(accepted).toBe(Number(inserted) + Number(duplicates));
+  expect(Number(rows[0]?.count)).toBe(Number(inserted) + Number(small.inserted));
+});
+
+describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
+  let client: StatsClient;
+  beforeAll(() => {
+    client = createClient(StatsService, makeTransport(service.url));
   });
 
   test("10,000 events in one call, over several batches, are rows when a durable call is answered", async () => {
@@ -85,7 +98,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
     const events = eventsOf(BATCH_MAX_EVENTS);
     const answer = await client.pushBatch({ events, ack: AckMode.DURABLE });
     expect(answer).toMatchObject({ accepted: BATCH_MAX_EVENTS, rejections: [] });
-    expect(await rowsOf(database, events)).toEqual(expected(events));
+    expect(await rowsOf(events)).toEqual(expected(events));
   });
 
   test("one bad event in the middle is named, and the others are rows", async () => {
@@ -98,7 +111,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
     expect(accepted).toBe(10);
     expect(rejections).toMatchObject([{ index: 5, reason: RejectionReason.INVALID }]);
     expect(rejections[0]?.violations.map(({ field }) => field)).toEqual(["property", "section", "event_id"]);
-    expect(await rowsOf(database, events)).toEqual(expected(events.toSpliced(5, 1)));
+    expect(await rowsOf(events)).toEqual(expected(events.toSpliced(5, 1)));
   });
 
   test("an event id that is in the batch twice is one row", async () => {
@@ -106,7 +119,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
     const twice = [...events, ...events];
     const { accepted } = await client.pushBatch({ events: twice, ack: AckMode.DURABLE });
     expect(accepted).toBe(6);
-    expect(await rowsOf(database, twice)).toEqual(expected(events));
+    expect(await rowsOf(twice)).toEqual(expected(events));
   });
 
   test("one event too many refuses the call, naming the bound, and nothing is recorded", async () => {
@@ -114,7 +127,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
     const error = await errorOf(client.pushBatch({ events, ack: AckMode.DURABLE }));
     expect(error.code).toBe(Code.InvalidArgument);
     expect(error.rawMessage).toBe("events: must be at most 10000, not 10001");
-    expect(await rowsOf(database, events)).toEqual([]);
+    expect(await rowsOf(events)).toEqual([]);
   });
 
   test("a request over 1 MiB is refused, and nothing is recorded", async () => {
@@ -125,7 +138,7 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
     expect(error.findDetails(RetryInfoSchema)).toEqual([]);
     // On the same connection, and so behind what is left of the large one.
     await client.pushBatch({ events: eventsOf(1), ack: AckMode.DURABLE });
-    expect(await rowsOf(database, events)).toEqual([]);
+    expect(await rowsOf(events)).toEqual([]);
   });
 
   test("a batch without a good event is an invalid argument, and an empty one is OK", async () => {
@@ -143,45 +156,36 @@ describe.each(transports)("PushBatch over %s", (_name, makeTransport) => {
     const call = { ack: AckMode.DURABLE, allOrNothing: true };
     const error = await errorOf(client.pushBatch({ ...call, events: [...events, {}] }));
     expect(fieldsOf(error)).toEqual(["events[5].property", "events[5].section", "events[5].item"]);
-    expect(await rowsOf(database, events)).toEqual([]);
+    expect(await rowsOf(events)).toEqual([]);
     expect(await client.pushBatch({ ...call, events })).toMatchObject({ accepted: 5 });
-    expect(await rowsOf(database, events)).toEqual(expected(events));
+    expect(await rowsOf(events)).toEqual(expected(events));
   });
-});
 
-describe.each(transports)("PushBatch over %s into a small queue", (_name, makeTransport) => {
-  test("what there is no room for is refused as retryable, by index; pushed again, each is a row", async () => {
-    await using database = await createServiceDatabase();
-    await using service = await ServiceProcess.start({
-      DATABASE_URL: database.url,
-      FLUSH_MAX_ROWS: "500",
-      QUEUE_MAX_BYTES: "200000",
-    });
-    const client = createClient(StatsService, makeTransport(service.url));
+  test("what a small queue has no room for is refused as retryable, by index; pushed again, each is a row", async () => {
+    const small = createClient(StatsService, makeTransport(smallService.url));
     const events = eventsOf(5_000);
     let left = events;
     {
       // Nothing can be written until this ends.
       await using _lock = await openTransaction(database.pool, "LOCK TABLE incoming");
-      const { accepted, rejections } = await client.pushBatch({ events });
+      const { accepted, rejections } = await small.pushBatch({ events });
       expect(accepted).toBeGreaterThan(1_000);
       expect(accepted).toBeLessThan(4_000);
       expect(rejections.map(({ index }) => index)).toEqual([...events.keys()].slice(accepted));
       expect([...new Set(rejections.map(({ reason }) => reason))]).toEqual([RejectionReason.QUEUE_FULL]);
       expect(rejections.every(({ retryDelay }) => retryDelay !== undefined)).toBe(true);
       left = rejections.map(({ index }) => events[index] as (typeof events)[number]);
-      const error = await errorOf(client.pushBatch({ events: left }));
+      const error = await errorOf(small.pushBatch({ events: left }));
       expect(error.code).toBe(Code.ResourceExhausted);
       expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
     }
-    while (left.length > 0) {
-      const { rejections } = await client
+    await until(async () => {
+      const { rejections } = await small
         .pushBatch({ events: left, ack: AckMode.DURABLE })
         .catch(() => ({ rejections: left.map((_, index) => ({ index })) }));
       left = rejections.map(({ index }) => left[index] as (typeof events)[number]);
-    }
-    expect(await service.stop()).toEqual({ status: 0, signal: null });
-    expect(service.find("stopped")).toMatchObject({ accepted: 5_000, inserted: 5_000, missing: 0 });
-    expect(await rowsOf(database, events)).toEqual(expected(events));
+      return left.length === 0;
+    }, "room for all that is left");
+    expect(await rowsOf(events)).toEqual(expected(events));
   });
 });

@@ -11,6 +11,7 @@ import { freePort } from "../support/free-port.js";
 import { newEventId } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
+import { until } from "../support/wait.js";
 
 const MAIN = join(import.meta.dirname, "../../dist/src/main.js");
 
@@ -98,9 +99,7 @@ test("pushes the lines of standard input, names the bad ones, and goes on", asyn
 test("Ctrl-C sends what was read, and tells where to go on", async () => {
   const { child, stdin, ended } = start(["--durable"]);
   stdin.write(Array.from({ length: 500 }, (_, n) => line(n + 1)).join(""));
-  while ((await stored()).length === 0) {
-    // Until it is at work.
-  }
+  await until(async () => (await stored()).length > 0, "the first row");
   stdin.write(line(501));
   child.kill("SIGINT");
   const { status, stderr } = await ended;

@@ -4,6 +4,7 @@ import { freePort } from "../support/free-port.js";
 import { type Answer, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
+import { until } from "../support/wait.js";
 
 async function status(args: string[], environment: Record<string, string> = {}) {
   await using command = ServiceProcess.spawn(["status", ...args], environment);
@@ -57,10 +58,10 @@ test("status names a worker that takes no events, while another does", async () 
   agent.destroy();
   expect(answer.body.code).toBe("resource_exhausted");
   const { worker } = await service.logged("not ready");
-  let shown: Awaited<ReturnType<typeof status>>;
-  do {
-    shown = await status(["--admin-url", service.adminUrl]);
-  } while (shown.stdout.includes("alive, ready\n"));
+  // The primary hears of it from the worker.
+  const told = async () => (await fetch(`${service.adminUrl}/status`)).text();
+  await until(async () => (await told()).includes("nearly used up"), "the primary to hear of it");
+  const shown = await status(["--admin-url", service.adminUrl]);
   expect([shown.status, shown.stdout]).toEqual([
     0,
     expect.stringContaining(

@@ -17,6 +17,7 @@ import { Scrape } from "../support/scrape.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
+import { until } from "../support/wait.js";
 import { linesOf, replaceWorker, signalWorker } from "../support/workers.js";
 
 let spoolDir: string;
@@ -123,24 +124,7 @@ test("a worker that is killed is replaced, no durable event is lost, and the exi
   await expectRowFor(after.acknowledged);
 });
 
-test("what a killed worker had in its spool is replayed by its successor", async () => {
-  await using proxy = await FaultProxy.inFrontOf(database.url);
-  proxy.set("refuse");
-  await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: proxy.url });
-  const { acknowledged } = await pushMany(service.url, { count: 100, connections: 10, ack: DURABLE });
-  expect(acknowledged.size).toBe(100);
-  await replaceWorker(service, 1);
-  proxy.set("pass");
-  await allReplayed(service);
-
-  expect(await service.stop()).toEqual({ status: 1, signal: null });
-  const [successor] = linesOf(service, 1, "stopped");
-  expect(Number(successor?.recovered)).toBeGreaterThan(0);
-  expect(service.log.at(-1)).toMatchObject({ inserted: 100, buffered: 0, missing: 0 });
-  expect(await rowIds()).toEqual([...acknowledged].sort());
-});
-
-test("a worker that hangs is told of and kept; once killed it is replaced, and no more than it had in memory is lost", async () => {
+test("a worker that hangs is told of and kept; once killed, its successor replays its spool, and no more than it had in memory is lost", async () => {
   await using proxy = await FaultProxy.inFrontOf(database.url);
   proxy.set("refuse");
   await using service = await ServiceProcess.start({ ...settings(2), DATABASE_URL: proxy.url });
@@ -163,7 +147,7 @@ test("a worker that hangs is told of and kept; once killed it is replaced, and n
   signalWorker(service, 1, "SIGSTOP");
   await replaceWorker(service, 1);
   proxy.set("pass");
-  await allReplayed(service);
+  await allReplayed();
   expect(await service.stop()).toEqual({ status: 1, signal: null });
   // The books are those of the other worker and of the successor.
   const books = service.log.at(-1);
@@ -175,10 +159,8 @@ test("a worker that hangs is told of and kept; once killed it is replaced, and n
 });
 
 /** Resolves when no batch is left in any folder. */
-async function allReplayed(service: ServiceProcess): Promise<void> {
-  while ((await batchFiles()).length > 0) {
-    await probe(service, "/healthz");
-  }
+function allReplayed(): Promise<void> {
+  return until(async () => (await batchFiles()).length === 0, "the replay of all batches");
 }
 
 async function batchFiles(): Promise<string[]> {
@@ -194,7 +176,7 @@ test("what three workers left in the spool is replayed by one", async () => {
   expect(await batchFiles()).not.toEqual([]);
 
   await using second = await ServiceProcess.start(settings(1));
-  await allReplayed(second);
+  await allReplayed();
   expect(await second.stop()).toEqual({ status: 0, signal: null });
   expect(second.log.at(-1)).toMatchObject({ recovered: 100, inserted: 100, buffered: 0, missing: 0 });
   expect(await rowIds()).toEqual([...acknowledged].sort());
@@ -258,9 +240,12 @@ test("SIGHUP lets each worker read the tokens again, and ends none", async () =>
 test("a port that is in use ends the start of all workers with one line", async () => {
   const other = createServer().listen(0, "127.0.0.1");
   await once(other, "listening");
-  const { port } = other.address() as AddressInfo;
-  await expectNoStart({ PORT: String(port) }, /^PORT: port \d+ on 127\.0\.0\.1 is in use/);
-  other.close();
+  try {
+    const { port } = other.address() as AddressInfo;
+    await expectNoStart({ PORT: String(port) }, /^PORT: port \d+ on 127\.0\.0\.1 is in use/);
+  } finally {
+    other.close();
+  }
 });
 
 test("a SPOOL_DIR of another service ends the start of all workers with one line", async () => {
@@ -280,23 +265,10 @@ async function expectNoStart(faulty: Record<string, string>, line: RegExp): Prom
   expect(fatal).toEqual([expect.objectContaining({ reason: expect.stringMatching(line) })]);
 }
 
-test("the admin port is the primary's: ready while one worker is, not alive when one keeps dying", async () => {
+test("the admin port is the primary's: status and metrics of all workers together, with one that was just killed; not alive when one keeps dying", async () => {
   await using service = await ServiceProcess.start({ ...settings(2), LAME_DUCK_MS: "2000" });
   expect(await probe(service, "/healthz")).toBe("200 ok");
   expect(await probe(service, "/readyz")).toBe("200 ok");
-  for (let death = 1; death <= 3; death++) {
-    await replaceWorker(service, 2);
-  }
-  expect(await probe(service, "/healthz")).toMatch(/^503 worker 2: it keeps dying, 3 times in a row/);
-  expect(await probe(service, "/readyz")).toBe("200 ok");
-  service.signal("SIGTERM");
-  await service.loggedWhere(({ signal }) => signal === "SIGTERM");
-  expect(await probe(service, "/readyz")).toBe("503 stopping");
-  expect(await service.ended()).toEqual({ status: 1, signal: null });
-});
-
-test("status and metrics at the admin port are those of all workers together, one that was just killed included", async () => {
-  await using service = await ServiceProcess.start(settings(2));
   const { acknowledged } = await pushMany(service.url, { count: 400, connections: 32, ack: DURABLE });
   const response = await fetch(`${service.adminUrl}/status`);
   const status = (await response.json()) as ServiceStatus;
@@ -313,10 +285,19 @@ test("status and metrics at the admin port are those of all workers together, on
   expect(scrape.sum("stats_events_accepted_total")).toBe(acknowledged.size);
   expect(scrape.missing).toBe(0);
 
-  process.kill(Number(linesOf(service, 1, "flusher started")[0]?.pid), "SIGKILL");
-  await service.loggedWhere(({ worker, level }) => worker === 1 && level === "error");
+  const replaced = replaceWorker(service, 2);
+  await service.loggedWhere(({ worker, level }) => worker === 2 && level === "error");
   const after = await Scrape.of(service.adminUrl);
   expect(after.sum("stats_events_accepted_total")).toBe(acknowledged.size);
   expect(after.sum("stats_ready")).toBe(1);
-  expect(await service.stop()).toEqual({ status: 1, signal: null });
+  await replaced;
+
+  await replaceWorker(service, 2);
+  await replaceWorker(service, 2);
+  expect(await probe(service, "/healthz")).toMatch(/^503 worker 2: it keeps dying, 3 times in a row/);
+  expect(await probe(service, "/readyz")).toBe("200 ok");
+  service.signal("SIGTERM");
+  await service.loggedWhere(({ signal }) => signal === "SIGTERM");
+  expect(await probe(service, "/readyz")).toBe("503 stopping");
+  expect(await service.ended()).toEqual({ status: 1, signal: null });
 });

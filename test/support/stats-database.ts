@@ -1,7 +1,8 @@
-/** Databases with the service's schema, and what tests do to them from the side; it never waits by time. */
+/** Databases with the service's schema, and what tests do to them from the side. */
 import { randomBytes } from "node:crypto";
 import type { Pool, PoolClient } from "pg";
 import { createTestDatabase, type TestDatabase } from "./database.js";
+import { until } from "./wait.js";
 
 /** What the global set-up made; see template-databases.js. */
 interface Templates {
@@ -25,15 +26,16 @@ function templates(): Templates {
 
 /** Resolves with the ids of the sessions that wait for a lock in this database, once there are `count`. */
 export async function lockWaiters(pool: Pool, count = 1): Promise<number[]> {
-  for (;;) {
+  let waiters: number[] = [];
+  await until(async () => {
     const { rows } = await pool.query<{ pid: number }>(
       `SELECT DISTINCT pid FROM pg_locks JOIN pg_stat_activity USING (pid)
        WHERE NOT granted AND datname = current_database()`,
     );
-    if (rows.length >= count) {
-      return rows.map(({ pid }) => pid);
-    }
-  }
+    waiters = rows.map(({ pid }) => pid);
+    return waiters.length >= count;
+  }, `${count} sessions that wait for a lock`);
+  return waiters;
 }
 
 /** A transaction that stays open until it is disposed of, which commits it. */
