@@ -90,8 +90,7 @@ export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
     return { acknowledged: [], rejected: [], again, retryAfterMs: 0, pace: "on" };
   }
   if (isAboutEvents(error, fields)) {
-    const rejected = rejectAll(batch, error, fields);
-    return { acknowledged: [], rejected, again: [], retryAfterMs: 0, pace: "on" };
+    return judgeEvents(batch, error, fields);
   }
   return {
     acknowledged: [],
@@ -127,30 +126,44 @@ function notYet([first, ...more]: readonly Rejection[]): ConnectError {
   return new ConnectError(`${first?.message}${others}`, isFull ? Code.ResourceExhausted : Code.Unavailable);
 }
 
-function rejectAll(
-  batch: EventBatch,
-  error: ConnectError,
-  fields: readonly FieldViolation[],
-): RejectedEvent[] {
+/** An error names the first fields at fault only: events that it does not name go again, for reasons of their own. */
+function judgeEvents(batch: EventBatch, error: ConnectError, fields: readonly FieldViolation[]): Verdict {
   const violations = new Map<number, FieldViolation[]>();
   for (const { field, description } of fields) {
     const [, index, name] = INDEXED_FIELD.exec(field) ?? [];
-    if (index !== undefined && name !== undefined) {
+    if (name !== undefined && batch[Number(index)] !== undefined) {
       const list = violations.get(Number(index)) ?? [];
       violations.set(Number(index), [...list, { field: name, description }]);
     }
   }
-  return batch.map((event, index) => {
-    // The service names the first fields only.
-    const own = violations.get(index) ?? [];
-    const isDenied = error.code === Code.PermissionDenied && own.every(({ field }) => field === DENIED_FIELD);
-    return {
-      event,
-      reason: isDenied ? "PERMISSION_DENIED" : "INVALID",
-      message: describeViolations(own) || error.rawMessage,
-      violations: own,
-    };
-  });
+  // What names no event is about the call, and so about all of them.
+  const isNamed = (index: number) => violations.size === 0 || violations.has(index);
+  const rest = batch.filter((_, index) => !isNamed(index));
+  const rejected = batch.flatMap((event, index) =>
+    isNamed(index) ? [rejectedEvent(event, error, violations.get(index) ?? [])] : [],
+  );
+  return {
+    acknowledged: [],
+    rejected,
+    again: rest.length === 0 ? [] : [rest],
+    retryAfterMs: 0,
+    pace: "on",
+  };
+}
+
+function rejectedEvent(
+  event: BufferedEvent,
+  error: ConnectError,
+  violations: readonly FieldViolation[],
+): RejectedEvent {
+  const isDenied =
+    error.code === Code.PermissionDenied && violations.every(({ field }) => field === DENIED_FIELD);
+  return {
+    event,
+    reason: isDenied ? "PERMISSION_DENIED" : "INVALID",
+    message: describeViolations(violations) || error.rawMessage,
+    violations,
+  };
 }
 
 /** Of the service, or of a proxy that speaks HTTP only. */

@@ -463,27 +463,42 @@ describe("rejections", () => {
     ]);
   });
 
-  test("drops the whole batch when the service can accept none of it", async () => {
-    const { clock, client, call, push, rejections } = setUp();
+  test("drops the events that an error names, and asks again for the reasons of the others", async () => {
+    const { clock, client, pusher, call, push, rejections } = setUp({ maxCalls: 1 });
     push(1, 2, 3);
     call().fail(badRequest("events[1].property", "events"));
     await clock.settle();
-    expect(client.counters).toMatchObject({ rejected: 3, buffered: 0 });
-    expect(rejections.map(({ violations }) => violations.length)).toEqual([0, 1, 0]);
+    expect(pusher.calls.map(({ items }) => items)).toEqual([[1, 3]]);
+    call().fail(badRequest("events[0].section", "events[1].item"));
+    await clock.settle();
+    expect(client.counters).toMatchObject({ rejected: 3, buffered: 0, retried: 2 });
+    expect(rejections.map(({ event, message }) => [event.item, message])).toEqual([
+      [2, "property is wrong"],
+      [1, "section is wrong"],
+      [3, "item is wrong"],
+    ]);
   });
 
-  test("drops the whole batch when the token allows none of it, and goes on at once", async () => {
+  test("drops the whole batch when an error names none of its events", async () => {
+    const { clock, client, call, push, rejections } = setUp();
+    push(1, 2, 3);
+    call().fail(badRequest("ack"));
+    await clock.settle();
+    expect(client.counters).toMatchObject({ rejected: 3, buffered: 0 });
+    expect(rejections.map(({ violations }) => violations.length)).toEqual([0, 0, 0]);
+  });
+
+  test("drops what the token does not allow, and goes on at once", async () => {
     const { clock, client, pusher, call, push, rejections, failures } = setUp({ maxCalls: 1 });
     push(1, 2, 3, 4, 5, 6);
-    call().fail(denied("events[0].property", "events[1].section", "events"));
+    call().fail(denied("events[0].property", "events[1].section", "events[2].property"));
     await clock.settle();
     expect(client.counters).toMatchObject({ rejected: 3, buffered: 3, retried: 0 });
-    // The service names the first fields only.
     expect(rejections.map(({ reason, message, violations }) => [reason, message, violations.length])).toEqual(
       [
         ["PERMISSION_DENIED", "property is wrong", 1],
         ["INVALID", "section is wrong", 1],
-        ["PERMISSION_DENIED", "bad", 0],
+        ["PERMISSION_DENIED", "property is wrong", 1],
       ],
     );
     expect(pusher.calls.map(({ items }) => items)).toEqual([[4, 5, 6]]);
