@@ -7,7 +7,7 @@ import { spoolMinBytes } from "./buffer/spool/spool.js";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
 import { DEFAULT_BODY_LIMITS, DEFAULT_MAX_STOCK_CALLS } from "./rpc/limits.js";
-import { isProxyRange } from "./server/caller-address.js";
+import { isProxyRange, PROXY_HEADERS } from "./server/caller-address.js";
 import { isOrigin } from "./server/cors.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
 
@@ -275,7 +275,14 @@ const SERVICE_SETTINGS = {
     .meta({ format: "addresses, networks, names of networks" })
     .optional()
     .describe(
-      "Proxies whose X-Forwarded-For or Forwarded is believed: loopback, linklocal, uniquelocal, addresses, networks. Absent: none.",
+      "Proxies whose word on a caller's address is believed, in TRUST_PROXY_HEADER: loopback, linklocal, uniquelocal, addresses, networks. Absent: none.",
+    ),
+  trustProxyHeader: z
+    .enum(PROXY_HEADERS, `must be one of ${PROXY_HEADERS.join(", ")}`)
+    .meta({ format: PROXY_HEADERS.join(", ") })
+    .prefault("x-forwarded-for")
+    .describe(
+      "The one header that is read from proxies in TRUST_PROXY. Must be the one that they write: any other comes from the client.",
     ),
   remoteIp: z
     .enum(REMOTE_IP_POLICIES, `must be one of ${REMOTE_IP_POLICIES.join(", ")}`)

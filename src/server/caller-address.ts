@@ -53,6 +53,10 @@ export function connectionAddress(connection: Connection): Uint8Array {
   return bytes;
 }
 
+/** Headers by which proxies say whom a request is from. Forwarded: RFC 7239. */
+export const PROXY_HEADERS = ["x-forwarded-for", "forwarded"] as const;
+export type ProxyHeader = (typeof PROXY_HEADERS)[number];
+
 const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"];
 
 /** Whether this is a name of ranges, an address, or a network such as 10.0.0.0/8. */
@@ -73,7 +77,6 @@ export function isProxyRange(text: string): boolean {
 /** What a connection's last request with such a header was found to mean. */
 interface LastWalk {
   readonly header: string;
-  readonly isForwarded: boolean;
   readonly address: Uint8Array;
 }
 
@@ -81,10 +84,14 @@ interface LastWalk {
  * Makes the rule for callers behind proxies in `ranges`, each of which passes {@link isProxyRange}.
  *
  * A request from a trusted peer has the address that the peer says it got the request from; if that is a trusted proxy
- * too, what that one says, and so on. X-Forwarded-For is read or, only where there is none, Forwarded (RFC 7239). What
- * is no address ends the walk at the last proxy that was trusted.
+ * too, what that one says, and so on. Only `header` is read: the other one may be the client's own word, which the proxy
+ * passes on. What is no address ends the walk at the last proxy that was trusted.
  */
-export function trustProxies(ranges: readonly string[]): CallerAddress {
+export function trustProxies(
+  ranges: readonly string[],
+  header: ProxyHeader = "x-forwarded-for",
+): CallerAddress {
+  const nodeOf = header === "forwarded" ? forwardedNode : identity;
   const matches = proxyAddr.compile([...ranges]);
   // Our own spelling of the address, so that no two parsers can differ over it.
   const isTrusted = (address: Uint8Array) => address.length > 0 && matches(decodeInet(address), 0);
@@ -102,27 +109,19 @@ export function trustProxies(ranges: readonly string[]): CallerAddress {
       isPeerTrusted = isTrusted(peer);
       trustedPeers.set(connection, isPeerTrusted);
     }
-    const said = isPeerTrusted ? whatProxiesSay(headers) : undefined;
+    // Node joins fields that come several times, as both of these are meant to be joined.
+    const said = isPeerTrusted ? headers[header]?.toString() : undefined;
     if (said === undefined) {
       return peer;
     }
     const last = lastWalks.get(connection);
-    if (last !== undefined && last.header === said.header && last.isForwarded === said.isForwarded) {
+    if (last?.header === said) {
       return last.address;
     }
-    const address = walk(peer, said.header, said.isForwarded ? forwardedNode : identity, isTrusted);
-    lastWalks.set(connection, { ...said, address });
+    const address = walk(peer, said, nodeOf, isTrusted);
+    lastWalks.set(connection, { header: said, address });
     return address;
   };
-}
-
-function whatProxiesSay(headers: IncomingHttpHeaders): Pick<LastWalk, "header" | "isForwarded"> | undefined {
-  const forwardedFor = headers["x-forwarded-for"];
-  const header = forwardedFor ?? headers.forwarded;
-  // Node joins fields that come several times, as both of these are meant to be joined.
-  return header === undefined
-    ? undefined
-    : { header: String(header), isForwarded: forwardedFor === undefined };
 }
 
 /** The address that stands before those of trusted proxies, seen from the right of a list, where the peer wrote. */

@@ -137,7 +137,10 @@ function createRpcServer({
 }: Needs): RpcServer {
   const limits = new BodyLimits(config);
   const refusesByHeader = tokens && refusesUnknown(tokens, methods);
-  const callerAddress = config.trustProxy === undefined ? connectionAddress : trustProxies(config.trustProxy);
+  const callerAddress =
+    config.trustProxy === undefined
+      ? connectionAddress
+      : trustProxies(config.trustProxy, config.trustProxyHeader);
   const stock = createRpcDispatcher({
     routes: createRoutes({
       methods,

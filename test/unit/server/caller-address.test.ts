@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Socket } from "node:net";
 import fc from "fast-check";
 import { decodeInet, encodeInet } from "../../../src/event/inet.js";
-import { isProxyRange, trustProxies } from "../../../src/server/caller-address.js";
+import { isProxyRange, type ProxyHeader, trustProxies } from "../../../src/server/caller-address.js";
 
 const PEER = "10.0.0.1";
 
@@ -11,12 +11,12 @@ function connectionFrom(remoteAddress: string): Socket {
 }
 
 /** Whom a request is held to be from, of a peer that is trusted like all of 10.0.0.0/8 and 2001:db8:10::/48. */
-function callerOf(headers: IncomingHttpHeaders, peer = PEER): string {
-  return decodeInet(trustProxies(["10.0.0.0/8", "2001:db8:10::/48"])(connectionFrom(peer), headers));
+function callerOf(headers: IncomingHttpHeaders, peer = PEER, header?: ProxyHeader): string {
+  return decodeInet(trustProxies(["10.0.0.0/8", "2001:db8:10::/48"], header)(connectionFrom(peer), headers));
 }
 
 const xff = (value: string, peer?: string) => callerOf({ "x-forwarded-for": value }, peer);
-const forwarded = (value: string, peer?: string) => callerOf({ forwarded: value }, peer);
+const forwarded = (value: string, peer?: string) => callerOf({ forwarded: value }, peer, "forwarded");
 
 describe("a peer that is not trusted", () => {
   it.each(["192.0.2.1", "2001:db8::1", "11.0.0.1", "::10.0.0.1", "::ffff:192.0.2.1"])(
@@ -111,11 +111,17 @@ describe("Forwarded", () => {
     expect(forwarded(`for=198.51.100.9, ${nonsense}, for=10.0.0.2`)).toBe("10.0.0.2");
   });
 
-  it("is not looked at where there is X-Forwarded-For, sound or not", () => {
+  it("is not looked at where proxies write X-Forwarded-For, there or not", () => {
     const header = { forwarded: "for=203.0.113.66" };
     expect(callerOf({ ...header, "x-forwarded-for": "198.51.100.9" })).toBe("198.51.100.9");
-    expect(callerOf({ ...header, "x-forwarded-for": "" })).toBe(PEER);
     expect(callerOf({ ...header, "x-forwarded-for": "unknown" })).toBe(PEER);
+    expect(callerOf(header)).toBe(PEER);
+  });
+
+  it("is the only one looked at where proxies write it: the client may send the other", () => {
+    const client = { "x-forwarded-for": "203.0.113.66" };
+    expect(callerOf({ ...client, forwarded: "for=198.51.100.9" }, PEER, "forwarded")).toBe("198.51.100.9");
+    expect(callerOf(client, PEER, "forwarded")).toBe(PEER);
   });
 });
 
