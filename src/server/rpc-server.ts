@@ -296,6 +296,27 @@ type StreamListener = (
   rawHeaders: readonly string[],
 ) => void;
 
+/**
+ * Joins the values of a header that came more than once, as over HTTP/1.1. Node takes the first of those that must be
+ * single, and a proxy in front may have judged the last: joined, the two are none that anybody accepts.
+ */
+function joinRepeated(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
+  // Each name has one key, so nearly all requests are done with here.
+  if (rawHeaders.length === 2 * Object.keys(headers).length) {
+    return;
+  }
+  const values = new Map<string, string[]>();
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]?.toLowerCase() ?? "";
+    values.set(name, [...(values.get(name) ?? []), rawHeaders[i + 1] ?? ""]);
+  }
+  for (const [name, all] of values) {
+    if (all.length > 1 && name !== "cookie" && typeof headers[name] === "string") {
+      headers[name] = all.join(", ");
+    }
+  }
+}
+
 /** Lets the lane, if there is one, see each stream before Node makes a request and a response for the handler out of it. */
 function putInFront(server: Http2Server, lane: RpcFastLane | undefined, logger: Logger): void {
   // Node's compatibility layer is a listener that came with the first "request" listener.
@@ -306,6 +327,7 @@ function putInFront(server: Http2Server, lane: RpcFastLane | undefined, logger: 
     if (stream.closed || stream.destroyed) {
       return;
     }
+    joinRepeated(headers, rawHeaders);
     try {
       if (lane?.takeStream(stream, headers, rawHeaders) !== true) {
         for (const listener of compatibility) {
