@@ -13,14 +13,7 @@ import {
   createContextValues,
   type Interceptor,
 } from "@connectrpc/connect";
-import {
-  createAsyncIterable,
-  readAllBytes,
-  type UniversalHandler,
-  type UniversalServerRequest,
-  type UniversalServerResponse,
-} from "@connectrpc/connect/protocol";
-import { codeToString } from "@connectrpc/connect/protocol-connect";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { type CallerAddress, connectionAddress, connectionOf } from "../server/caller-address.js";
@@ -29,6 +22,7 @@ import { type Clock, systemClock } from "../util/clock.js";
 import type { RefusesByHeader } from "./authentication.js";
 import { BodyLimits, CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./limits.js";
 import { forgetEndlessTimeout, PROTOCOL_OPTIONS } from "./protocol-options.js";
+import { answerTooManyCalls, answerUnknownMethod, blameCaller, explain } from "./refused-requests.js";
 import { UploadReader } from "./request-body.js";
 
 /** Why a request was answered without a method: the label `reason` of the metrics. */
@@ -64,15 +58,12 @@ export interface RpcDispatcherDeps {
   readonly maxCalls?: number;
 }
 
-/** What each protocol reads as "unavailable": try again. */
-const HTTP_SERVICE_UNAVAILABLE = 503;
 const HTTP_METHOD_NOT_ALLOWED = 405;
 /** Of a path that may be anything, in characters. */
 const PATH_LOGGED_MAX = 100;
 
 /**
- * Makes the handler for the RPC port, the stock lane, out of connect's router. A method's path that is not known gets
- * 404, which each protocol reads as "unimplemented". Callers, told apart by their addresses, share the calls that may be
+ * Makes the handler for the RPC port, the stock lane, out of connect's router. Callers, told apart by their addresses, share the calls that may be
  * open.
  */
 export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
@@ -102,16 +93,14 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     const path = pathOf(request.url ?? "");
     const handler = handlers.get(path);
     if (handler === undefined) {
-      response.writeHead(404);
-      response.end();
+      answerUnknownMethod(request, response);
       noteUnhandled(path, "unknown_method");
       return;
     }
     const address = callerAddress(connectionOf(request), request.headers);
     const leave = slots.take(Buffer.from(address).toString("latin1"));
     if (leave === undefined) {
-      response.writeHead(HTTP_SERVICE_UNAVAILABLE, { "retry-after": "1" });
-      response.end();
+      answerTooManyCalls(response);
       noteUnhandled(path, "too_many_calls");
       return;
     }
@@ -165,7 +154,7 @@ async function answer(
   logger: Logger,
 ): Promise<void> {
   try {
-    const universalResponse = await blameCaller(await handler(request));
+    const universalResponse = explain(await blameCaller(await handler(request)), handler.requestPath);
     if (universalResponse.status === HTTP_METHOD_NOT_ALLOWED) {
       // RFC 9110, section 15.5.6.
       response.setHeader("allow", handler.allowedMethods.join(", "));
@@ -213,32 +202,3 @@ export const noteReached: Interceptor = (next) => (request) => {
   notesOf(request.contextValues).hasReachedMethod = true;
   return next(request);
 };
-
-const HTTP_BAD_REQUEST = 400;
-const HTTP_INTERNAL_ERROR = 500;
-/** Far more than an error of connect's own making has. */
-const ERROR_MAX_BYTES = 64 * 1024;
-/** What connect's message starts with when it cannot parse protobuf's binary format, or decompress a body. */
-const CALLERS_FAULTS = ["parse binary: ", "decompression failed"];
-
-/**
- * Over the Connect protocol, connect answers a body that is not a protobuf message, or not compressed as it says, with
- * "internal" and HTTP status 500, which tells callers to retry and operators to look for a bug. Makes it
- * "invalid_argument" and 400, as it is for JSON and for most of what is no gzip. gRPC and gRPC-Web keep INTERNAL, which
- * is what their own implementations answer.
- */
-export async function blameCaller(response: UniversalServerResponse): Promise<UniversalServerResponse> {
-  if (response.status !== HTTP_INTERNAL_ERROR || response.body === undefined) {
-    return response;
-  }
-  const bytes = await readAllBytes(response.body as AsyncIterable<Uint8Array>, ERROR_MAX_BYTES);
-  const error = JSON.parse(Buffer.from(bytes).toString()) as { code?: string; message?: string };
-  const isCallersFault = CALLERS_FAULTS.some((fault) => error.message?.startsWith(fault));
-  if (error.code !== codeToString(Code.Internal) || !isCallersFault) {
-    return { ...response, body: createAsyncIterable([bytes]) };
-  }
-  const body = Buffer.from(JSON.stringify({ ...error, code: codeToString(Code.InvalidArgument) }));
-  const header = new Headers(response.header);
-  header.set("content-length", String(body.length));
-  return { ...response, status: HTTP_BAD_REQUEST, header, body: createAsyncIterable([body]) };
-}

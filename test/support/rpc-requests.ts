@@ -35,7 +35,8 @@ type Protocol = "connect-json" | "connect-proto" | "grpc-proto" | "grpc-json" | 
 /** How much time the caller gives. */
 type Deadline = "none" | "over" | "short" | "long" | "malformed";
 
-const PUSH = "/stats.v1.StatsService/Push";
+/** Where Push is called. */
+export const PUSH = "/stats.v1.StatsService/Push";
 const CHECK = "/grpc.health.v1.Health/Check";
 const LIST = "/grpc.health.v1.Health/List";
 

@@ -196,7 +196,7 @@ const GRPC = pushesOf(EVENT).grpc.body;
 
 describe("what is wrong with a gRPC message is answered when the client has ended", () => {
   test.each([
-    ["a message that cannot be parsed", frame(Buffer.from("ffff", "hex")), "13"],
+    ["a message that cannot be parsed", frame(Buffer.from("ffff", "hex")), "3"],
     ["a second message", Buffer.concat([GRPC, GRPC]), "12"],
     ["a compressed message", Buffer.concat([Buffer.from([1]), GRPC.subarray(1)]), "13"],
   ])("%s", async (_name, body, status) => {
