@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { type CommandDefinition, CommandLine, EXIT_USAGE } from "./commands/command.js";
 import { ConfigError } from "./config.js";
+import type { EarlySignals } from "./util/early-signals.js";
 import { version } from "./util/package-info.js";
 
 interface Registration {
@@ -63,8 +64,9 @@ const COMMANDS: Readonly<Record<string, readonly Registration[]>> = {
 export async function runCli(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
+  signals: EarlySignals,
 ): Promise<number> {
-  const line = new CommandLine(environment);
+  const line = new CommandLine(environment, signals);
   try {
     const program = await createProgram(args, line);
     await program.parseAsync(args.length === 0 ? ["serve"] : args, { from: "user" });

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
-import { endProcess } from "./app/process-life.js";
-/** The process: runs the command line and ends with its exit status. */
-import { runCli } from "./cli.js";
+/** The process: holds signals from its first line on, runs the command line, and ends with its exit status. */
+import { EarlySignals } from "./util/early-signals.js";
 
-endProcess(await runCli(process.argv.slice(2), process.env));
+const signals = new EarlySignals();
+// Loaded only now: it takes a good part of a second on a busy machine, in which a signal would end the process.
+const [{ runCli }, { endProcess }] = await Promise.all([import("./cli.js"), import("./util/end-process.js")]);
+endProcess(await runCli(process.argv.slice(2), process.env, signals));

@@ -1,11 +1,9 @@
 /** From start to the end of the process: runs a service until there is a reason to stop; it handles no signal. */
 import type { Logger } from "pino";
 import type { Config } from "../config.js";
+import { endProcess } from "../util/end-process.js";
 import { messageOf } from "../util/error-message.js";
 import { type FinalBooks, type Runnable, type ServiceAddress, StartCancelledError } from "./runnable.js";
-
-/** What calls to files may still take when the process ends, in milliseconds. */
-const FILE_CALLS_MS = 1_000;
 
 /** Whether this process has a reason to stop, and whether it is one that should not be. */
 export class ProcessLife {
@@ -85,25 +83,4 @@ function startWatchdog({ config, logger, watchdogMarginMs }: RunOptions): void {
     logger.fatal("the shutdown hangs; the process exits, and what is queued in memory is lost");
     endProcess(1);
   }, timeoutMs).unref();
-}
-
-/**
- * Ends the process, at once unless a file is just being read or written. process.exit() waits for the threads of such
- * calls, for ever if the disk hangs; so a process that has one for longer kills itself instead.
- */
-export function endProcess(status: number): void {
-  if (!hasFileCalls()) {
-    process.exit(status);
-  }
-  setTimeout(() => {
-    if (hasFileCalls()) {
-      process.kill(process.pid, "SIGKILL");
-    }
-    process.exit(status);
-  }, FILE_CALLS_MS);
-}
-
-/** Of node:fs and node:fs/promises: FSReqCallback and FSReqPromise. */
-function hasFileCalls(): boolean {
-  return process.getActiveResourcesInfo().some((resource) => resource.startsWith("FSReq"));
 }

@@ -1,6 +1,7 @@
 /** What a command is made of: a definition for commander, the settings that it reads, and work that ends in an exit status. */
 import { type Command, type Help, InvalidArgumentError } from "commander";
 import { readSettings, type SettingName, type Settings, settingDoc } from "../config.js";
+import type { EarlySignals } from "../util/early-signals.js";
 
 /** Besides 0 for all well and 1 for not; above 63 as in sysexits.h. */
 export const EXIT_USAGE = 2;
@@ -31,11 +32,14 @@ export interface Call<Options = object, Name extends SettingName = never> {
 /** The process that commands run in. */
 export class CommandLine {
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Held for the command that handles them; before others run they are released. */
+  readonly signals: EarlySignals;
   /** Of the command that has run. */
   exitStatus = 0;
 
-  constructor(environment: CommandLine["environment"]) {
+  constructor(environment: CommandLine["environment"], signals: EarlySignals) {
     this.environment = environment;
+    this.signals = signals;
   }
 
   /** Makes `work`, which resolves with an exit status, the action of `command`, and shows its settings in its help. */
@@ -43,11 +47,15 @@ export class CommandLine {
     command: Command,
     settings: readonly Name[],
     work: (call: Call<Options, Name>) => Promise<number>,
+    { handlesSignals = false } = {},
   ): void {
     command.showHelpAfterError(`Try: ${fullName(command)} --help`);
     command.addHelpText("after", () => describeSettings(settings, command.createHelp()));
     const read: Call<Options, Name>["read"] = (...names) => readSettings(names, this.environment);
     command.action(async () => {
+      if (!handlesSignals) {
+        this.signals.release();
+      }
       try {
         this.exitStatus = await work({ options: command.opts() as Options, operands: command.args, read });
       } catch (error) {

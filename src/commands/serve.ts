@@ -1,12 +1,14 @@
 /** The command `serve`: runs the service, in one process or several, until a signal tells it to stop. */
 import cluster from "node:cluster";
 import type { Logger } from "pino";
-import { endProcess, ProcessLife, runToEnd } from "../app/process-life.js";
+import { ProcessLife, runToEnd } from "../app/process-life.js";
 import type { Runnable } from "../app/runnable.js";
 import type { ServiceDeps } from "../app/service.js";
 import { type Config, loadConfig, serviceSettings } from "../config.js";
 import { canServerUserEnter } from "../postgres/embedded/server-user.js";
 import { createLogger } from "../telemetry/logger.js";
+import type { EarlySignals } from "../util/early-signals.js";
+import { endProcess } from "../util/end-process.js";
 import { version } from "../util/package-info.js";
 import type { CommandDefinition } from "./command.js";
 
@@ -28,10 +30,11 @@ export const defineServe: CommandDefinition = (command, line) => {
       "SIGHUP reads tokens and certificates again.\n\n" +
       "Ends with 0 if it stopped in order and no event is missing, else with 1; with 2 if a setting cannot be used.",
   );
-  line.runs(command, serviceSettings, () => {
+  const run = () => {
     const dataDir = line.environment.DATA_DIR || defaultDataDir();
-    return serve(loadConfig({ ...line.environment, DATA_DIR: dataDir }));
-  });
+    return serve(loadConfig({ ...line.environment, DATA_DIR: dataDir }), line.signals);
+  };
+  line.runs(command, serviceSettings, run, { handlesSignals: true });
 };
 
 /**
@@ -46,7 +49,7 @@ function defaultDataDir(): string {
  * Resolves with the exit status: 0 when the service stopped because it was told to and its books balance. The code of
  * the service is loaded once signals are heard: it takes most of the start's time, and `--help` does without.
  */
-async function serve(config: Config): Promise<number> {
+async function serve(config: Config, signals: EarlySignals): Promise<number> {
   if (cluster.worker !== undefined) {
     const { runWorker } = await import("../app/cluster/worker.js");
     return runWorker(config, cluster.worker);
@@ -55,7 +58,7 @@ async function serve(config: Config): Promise<number> {
   logger.info({ version, node: process.version, role: config.role, workers: config.workers }, "starting");
   const life = new ProcessLife();
   life.stopOnBugs(logger);
-  stopOnSignals(life, logger);
+  stopOnSignals(signals, life, logger);
   const { isSound } = await runToEnd({
     service: await (config.workers === 1 ? createService(config, logger) : createPrimary(config, logger)),
     life,
@@ -98,9 +101,9 @@ async function createPrimary(config: Config, logger: Logger): Promise<Runnable> 
 }
 
 /** The first signal stops in order, a second exits at once. */
-function stopOnSignals(life: ProcessLife, logger: Logger): void {
+function stopOnSignals(signals: EarlySignals, life: ProcessLife, logger: Logger): void {
   let firstSignalAt: number | undefined;
-  const onSignal = (signal: "SIGINT" | "SIGTERM") => {
+  const onSignal = (signal: keyof typeof SIGNAL_NUMBERS) => {
     const now = performance.now();
     if (firstSignalAt === undefined) {
       firstSignalAt = now;
@@ -111,5 +114,6 @@ function stopOnSignals(life: ProcessLife, logger: Logger): void {
       endProcess(128 + SIGNAL_NUMBERS[signal]);
     }
   };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  signals.on("SIGINT", () => onSignal("SIGINT"));
+  signals.on("SIGTERM", () => onSignal("SIGTERM"));
 }

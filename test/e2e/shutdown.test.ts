@@ -1,10 +1,16 @@
 import { once } from "node:events";
 import { connect } from "node:net";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { TestDatabase } from "../support/database.js";
 import { newEventId, type PushRecord, push, pushMany } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { SilentProxy } from "../support/silent-proxy.js";
 import { createServiceDatabase } from "../support/stats-database.js";
+
+const SIGNAL_AT_FIRST_LISTENER = pathToFileURL(
+  join(import.meta.dirname, "../support/signal-at-first-listener.js"),
+).href;
 
 let database: TestDatabase;
 
@@ -58,6 +64,30 @@ test("the Ctrl-C that npm start delivers twice counts as one", async () => {
   await service.ended();
   expect(service.find("stopped")).toMatchObject({ accepted: 1000, inserted: 1000, missing: 0 });
   await expectExactlyTheAcknowledged(record);
+});
+
+test("SIGTERM to npm start alone stops the service in order", async () => {
+  await using service = await ServiceProcess.npmStart({ DATABASE_URL: database.url, SPOOL_MAX_BYTES: "0" });
+  const record = await pushMany(service.url, { count: 100, connections: 8 });
+  service.signal("SIGTERM");
+  expect(await service.logged("stopped")).toMatchObject({ accepted: 100, inserted: 100, missing: 0 });
+  await expectExactlyTheAcknowledged(record);
+  await service.ended();
+});
+
+test.each([
+  ["SIGHUP", "ready"],
+  ["SIGTERM", "stopped"],
+  ["SIGINT", "stopped"],
+])("%s in the first moment does what it does later", async (signal, msg) => {
+  await using service = ServiceProcess.spawn([], {
+    DATABASE_URL: database.url,
+    NODE_OPTIONS: `--import=${SIGNAL_AT_FIRST_LISTENER}`,
+    EARLY_SIGNAL: signal,
+  });
+  await service.logged(msg);
+  await service.stop();
+  expect(await service.ended()).toEqual({ status: 0, signal: null });
 });
 
 /** Holds back all writes to `incoming` until it is called. */

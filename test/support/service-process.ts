@@ -75,7 +75,6 @@ export class ServiceProcess implements AsyncDisposable {
 
   /** Runs `npm start` and waits until it takes calls: a shell and npm stand between us and the service. */
   static async npmStart(environment: ServiceEnvironment): Promise<ServiceProcess> {
-    // Without prestart: it would build anew what services of other tests are being loaded from.
     const service = new ServiceProcess("npm", ["start", "--ignore-scripts"], environment);
     await service.logged("ready");
     return service;
