@@ -158,10 +158,11 @@ export class Service implements Runnable {
     const { starting, stopping, clock } = this.#container.cradle;
     // What is being started is let through first, so that it is there to be ended; it may not wait for the database.
     starting.abort(new StartCancelledError());
-    const wasReady = await this.#started?.then(
-      () => true,
-      () => false,
+    const startFault = await this.#started?.then(
+      () => undefined,
+      (fault: unknown) => fault,
     );
+    const wasReady = this.#started !== undefined && startFault === undefined;
     const health = ifMade(this.#container, "health");
     // 1. Say so, while still serving, so that load balancers look elsewhere; to one that never was ready they do not look.
     //    Nothing says otherwise from here on.
@@ -185,18 +186,20 @@ export class Service implements Runnable {
     } catch (error) {
       this.#logger.error({ err: error }, "not everything could be stopped in order");
     }
-    return this.#closeBooks(ledger, queue?.rows ?? 0);
+    return this.#closeBooks(ledger, queue?.rows ?? 0, startFault);
   }
 
-  #closeBooks(ledger: Ledger | undefined, queued: number): FinalBooks {
+  #closeBooks(ledger: Ledger | undefined, queued: number, startFault: unknown): FinalBooks {
     const missing = ledger?.missing(queued) ?? 0;
     const isBalanced = missing === 0 && queued === 0;
     const books = { ...NO_BOOKS, ...ledger?.read(), queued, missing, isBalanced };
     const { isBalanced: _, ...counts } = books;
-    this.#logger[isBalanced ? "info" : "error"](
-      counts,
-      isBalanced ? "stopped" : "stopped, but events are missing",
-    );
+    if (!isToldAlready(startFault, counts)) {
+      this.#logger[isBalanced ? "info" : "error"](
+        counts,
+        isBalanced ? "stopped" : "stopped, but events are missing",
+      );
+    }
     return books;
   }
 }
@@ -217,4 +220,10 @@ export async function prepareDatabase({
       "the database is out of reach; events are queued until it is back",
     );
   }
+}
+
+/** That nothing happened needs no line after the one that says why the service could not start. */
+export function isToldAlready(startFault: unknown, counts: Readonly<Record<string, number>>): boolean {
+  const hasFailed = startFault !== undefined && !(startFault instanceof StartCancelledError);
+  return hasFailed && Object.values(counts).every((count) => count === 0);
 }

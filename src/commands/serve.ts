@@ -2,7 +2,7 @@
 import cluster from "node:cluster";
 import type { Logger } from "pino";
 import { ProcessLife, runToEnd } from "../app/process-life.js";
-import type { Runnable } from "../app/runnable.js";
+import type { Runnable, ServiceAddress } from "../app/runnable.js";
 import type { ServiceDeps } from "../app/service.js";
 import { type Config, loadConfig, serviceSettings } from "../config.js";
 import { canServerUserEnter } from "../postgres/embedded/server-user.js";
@@ -11,6 +11,7 @@ import type { EarlySignals } from "../util/early-signals.js";
 import { endProcess } from "../util/end-process.js";
 import { version } from "../util/package-info.js";
 import type { CommandDefinition } from "./command.js";
+import { urlOf } from "./service-url.js";
 
 /**
  * One Ctrl-C can arrive more than once: from the terminal, which signals the whole process group, and from a
@@ -65,10 +66,19 @@ async function serve(config: Config, signals: EarlySignals): Promise<number> {
     config,
     logger,
     watchdogMarginMs: WATCHDOG_MARGIN_MS,
-    onReady: (address) => logger.info(address, "ready"),
+    onReady: (address) => logger.info({ ...address, ...urlsOf(address, config) }, "ready"),
     onStartFailure: (reason) => logger.fatal({ reason }, "cannot start"),
   });
   return isSound ? 0 : 1;
+}
+
+/** What to call, and what to open in a browser. */
+function urlsOf({ host, port, adminPort }: ServiceAddress, { tlsCertFile }: Config) {
+  const scheme = tlsCertFile === undefined ? "http" : "https";
+  return {
+    url: urlOf(scheme, host, port),
+    ...(adminPort !== undefined && { adminUrl: urlOf("http", host, adminPort) }),
+  };
 }
 
 async function createService(config: Config, logger: Logger): Promise<Runnable> {

@@ -9,30 +9,19 @@ export type ServiceUrlSetting = (typeof SERVICE_URL_SETTINGS)[number];
 /** Addresses that stand for all of the machine's, and one that can be connected to. */
 const LOOPBACK: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
-/** A port of a service, by its settings. */
-interface Port {
-  readonly scheme: "http" | "https";
-  readonly host: string;
-  readonly port: number;
-  /** The setting that holds the port. */
-  readonly setting: string;
-  /** The option that names a URL instead. */
-  readonly option: string;
+/** A URL of a port that listens on `host`, for callers on this machine. */
+export function urlOf(scheme: "http" | "https", host: string, port: number): string {
+  const address = LOOPBACK[host] ?? host;
+  return `${scheme}://${address.includes(":") ? `[${address}]` : address}:${port}`;
 }
 
-/**
- * A URL of a port of a service on this machine.
- *
- * @throws UsageError when the setting leaves the port to the system
- */
-export function urlOf({ scheme, host, port, setting, option }: Port): string {
+/** @throws UsageError when the setting leaves the port to the system */
+export function checkFixedPort(port: number, setting: string, option: string): void {
   if (port === 0) {
     throw new UsageError(
       `${setting} is 0, so only the service knows its port: take it from its log line "ready", as ${option}`,
     );
   }
-  const address = LOOPBACK[host] ?? host;
-  return `${scheme}://${address.includes(":") ? `[${address}]` : address}:${port}`;
 }
 
 /** STATS_URL, or the RPC port of a service with the same settings on this machine. */
@@ -42,6 +31,6 @@ export function serviceUrl(read: Call<object, ServiceUrlSetting>["read"]): strin
     return statsUrl;
   }
   const { host, port, tlsCertFile } = read("host", "port", "tlsCertFile");
-  const scheme = tlsCertFile === undefined ? "http" : "https";
-  return urlOf({ scheme, host, port, setting: "PORT", option: "--url" });
+  checkFixedPort(port, "PORT", "--url");
+  return urlOf(tlsCertFile === undefined ? "http" : "https", host, port);
 }

@@ -9,7 +9,7 @@ import { messageOf } from "../util/error-message.js";
 import { type Call, type CommandDefinition, EXIT_UNREACHABLE, parseUrl } from "./command.js";
 import { describeStatus } from "./describe-status.js";
 import { complain, print } from "./print.js";
-import { urlOf } from "./service-url.js";
+import { checkFixedPort, urlOf } from "./service-url.js";
 
 /** The service itself takes two seconds when its database does not answer. */
 const TIMEOUT_MS = 10_000;
@@ -52,7 +52,8 @@ async function showStatus({
 }
 
 function adminUrlOf({ host, adminPort }: Pick<Settings, (typeof SETTINGS)[number]>): string {
-  return urlOf({ scheme: "http", host, port: adminPort, setting: "ADMIN_PORT", option: "--admin-url" });
+  checkFixedPort(adminPort, "ADMIN_PORT", "--admin-url");
+  return urlOf("http", host, adminPort);
 }
 
 /**

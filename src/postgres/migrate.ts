@@ -21,7 +21,7 @@ interface Migration {
   readonly version: number;
   readonly name: string;
   readonly sql: string;
-  /** SHA-256 of the file, in hexadecimal. */
+  /** SHA-256 of the file with LF for line ends, in hexadecimal. */
   readonly hash: string;
 }
 
@@ -194,7 +194,8 @@ async function readMigrations(directory: string): Promise<Migration[]> {
       if (version === undefined) {
         throw new MigrationError(`migrations/${name} is not named like 0001_what_it_does.sql`);
       }
-      const sql = await readFile(join(directory, name), "utf8");
+      // A checkout may have turned the line ends to CRLF; it is the same migration all the same.
+      const sql = (await readFile(join(directory, name), "utf8")).replaceAll("\r\n", "\n");
       return { version: Number(version), name, sql, hash: createHash("sha256").update(sql).digest("hex") };
     }),
   );

@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import { PeriodicJob } from "../util/periodic-job.js";
-import { createPartitions } from "./partitions.js";
+import { createPartitions, describePartitions } from "./partitions.js";
 
 /** Events may be a week old when they come, and a week is long enough to repair what stops this job. */
 const DAYS_BEHIND = 7;
@@ -53,7 +53,7 @@ export class PartitionKeeper {
     const { signal } = this.#job;
     const { made, detached, crowded } = await createPartitions(this.#pool, this.#clock.now(), range, signal);
     if (made.length > 0) {
-      this.#logger.info({ partitions: made }, "partitions made");
+      this.#logger.info({ partitions: describePartitions(made) }, "partitions made");
     }
     this.#warnOf(
       detached,
@@ -86,7 +86,7 @@ export class PartitionKeeper {
   #warnOf(unmade: readonly string[], message: string): void {
     const partitions = unmade.filter((name) => !this.#unmade.includes(name));
     if (partitions.length > 0) {
-      this.#logger.warn({ partitions }, message);
+      this.#logger.warn({ partitions: describePartitions(partitions) }, message);
     }
   }
 }

@@ -24,8 +24,36 @@ export interface DayPartition {
 /** The partition of the day in which `timeMs` (Unix milliseconds) lies. */
 export function dayPartition(timeMs: number, table: PartitionedTable = "incoming"): DayPartition {
   const dayStartMs = startOfDay(timeMs);
-  const day = new Date(dayStartMs).toISOString().slice(0, 10).replaceAll("-", "");
-  return { name: `${table}_${day}`, from: lowestIdAt(dayStartMs), to: lowestIdAt(dayStartMs + DAY_MS) };
+  return {
+    name: `${table}_${compactDate(dayStartMs)}`,
+    from: lowestIdAt(dayStartMs),
+    to: lowestIdAt(dayStartMs + DAY_MS),
+  };
+}
+
+/** The names of day partitions for people, a run of days as its first and last: `incoming_20261124 to incoming_20261201`. */
+export function describePartitions(names: readonly string[]): string[] {
+  const runs: { first: string; last: string }[] = [];
+  for (const name of [...names].sort()) {
+    const run = runs.at(-1);
+    if (run !== undefined && isNextDay(run.last, name)) {
+      run.last = name;
+    } else {
+      runs.push({ first: name, last: name });
+    }
+  }
+  return runs.map(({ first, last }) => (first === last ? first : `${first} to ${last}`));
+}
+
+function isNextDay(name: string, next: string): boolean {
+  const [, table, ...date] = /^(.*)_(\d{4})(\d\d)(\d\d)$/.exec(name) ?? [];
+  const [year = Number.NaN, month = 0, day = 0] = date.map(Number);
+  return table !== undefined && next === `${table}_${compactDate(Date.UTC(year, month - 1, day) + DAY_MS)}`;
+}
+
+/** The day of a time, as `20261124`. */
+function compactDate(timeMs: number): string {
+  return new Date(timeMs).toISOString().slice(0, 10).replaceAll("-", "");
 }
 
 /** The first millisecond of the day (UTC) in which `timeMs` lies. */

@@ -5,6 +5,9 @@ import { createTestDatabase } from "../support/database.js";
 import { newEventId, push } from "../support/pushes.js";
 import { ServiceProcess } from "../support/service-process.js";
 
+/** The service starts without a database. */
+const NO_DATABASE = "postgres://nobody@127.0.0.1:1/none";
+
 async function runToEnd(args: string[], environment: Record<string, string> = {}) {
   await using service = ServiceProcess.spawn(args, environment);
   const { status } = await service.ended();
@@ -89,10 +92,19 @@ test("all settings that cannot be used are named at once", async () => {
 test("migrate brings a database up to date, once", async () => {
   await using database = await createTestDatabase();
   const first = await runToEnd(["migrate"], { DATABASE_URL: database.url });
-  expect(first).toMatchObject({ status: 0 });
-  expect(first.log.some(({ msg }) => msg === "the database is migrated")).toBe(true);
-  const second = await runToEnd(["migrate"], { DATABASE_URL: database.url });
-  expect(second.log.some(({ msg }) => msg === "the database is up to date")).toBe(true);
+  expect(first).toMatchObject({ status: 0, stderr: "" });
+  expect(first.stdout).toMatch(/^migration applied: 0001_incoming\.sql\n/);
+  expect(first.stdout).toMatch(/^partitions made: incoming_\d{8} to incoming_\d{8}, incoming_dead_/m);
+  expect(first.stdout).toMatch(/^the database is migrated$/m);
+  const environment = { DATABASE_URL: database.url };
+  expect(await runToEnd(["migrate"], environment)).toMatchObject({
+    status: 0,
+    stdout: "the database is up to date\n",
+  });
+  expect(await runToEnd(["migrate", "--json"], environment)).toMatchObject({
+    status: 0,
+    stdout: '{"applied":[]}\n',
+  });
 });
 
 test("migrate fails when it cannot make partitions, and says why", async () => {
@@ -100,13 +112,37 @@ test("migrate fails when it cannot make partitions, and says why", async () => {
   const environment = { DATABASE_URL: database.url };
   await runToEnd(["migrate"], environment);
   await database.pool.query("ALTER TABLE incoming RENAME TO gone");
-  const { status, log } = await runToEnd(["migrate"], environment);
-  expect(status).toBe(1);
-  expect(log.at(-1)).toMatchObject({
-    level: "fatal",
-    msg: "the schema is up to date, but partitions could not be made",
-    reason: 'relation "incoming" does not exist',
+  expect(await runToEnd(["migrate"], environment)).toMatchObject({
+    status: 1,
+    stderr:
+      "stats-service: the schema is up to date, but partitions could not be made: " +
+      'relation "incoming" does not exist\n',
   });
+});
+
+test("migrate asks for a database", async () => {
+  expect(await runToEnd(["migrate"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("DATABASE_URL is not set"),
+  });
+});
+
+test.each(["1", "2"])("a start that fails with WORKERS=%s says why, and no more", async (workers) => {
+  await using first = await ServiceProcess.start({ DATABASE_URL: NO_DATABASE });
+  const { status, log } = await runToEnd([], {
+    DATABASE_URL: NO_DATABASE,
+    PORT: String(first.port),
+    WORKERS: workers,
+  });
+  expect(status).toBe(1);
+  expect(log.filter(({ msg }) => msg === "cannot start")).toHaveLength(1);
+  expect(log.filter(({ msg }) => msg === "stopped")).toEqual([]);
+});
+
+test("ready tells the URLs to call and to open", async () => {
+  await using service = await ServiceProcess.start({ DATABASE_URL: NO_DATABASE, HOST: "0.0.0.0" });
+  expect(service.find("ready")).toMatchObject({ url: service.url, adminUrl: service.adminUrl });
+  expect((await fetch(service.adminUrl)).status).toBe(200);
 });
 
 test("the service refuses to run on a newer schema", async () => {

@@ -80,6 +80,19 @@ describe("migrate", () => {
     expect(await run()).toEqual(["0010_titles.sql"]);
   });
 
+  it("takes a checkout with CRLF for the one with LF, whichever came first", async () => {
+    const sql = "-- news\nCREATE TABLE news (id integer);\nCOMMENT ON TABLE news IS 'of\ntoday';\n";
+    const [lf, crlf] = [{ "0001_news.sql": sql }, { "0001_news.sql": sql.replaceAll("\n", "\r\n") }];
+    await write(crlf);
+    expect(await run()).toEqual(["0001_news.sql"]);
+    await write(lf);
+    expect(await run()).toEqual([]);
+    await write(crlf);
+    expect(await run()).toEqual([]);
+    const { rows } = await database.pool.query("SELECT obj_description('news'::regclass) AS comment");
+    expect(rows).toEqual([{ comment: "of\ntoday" }]);
+  });
+
   it("applies the files of this version to an empty database", async () => {
     await run({ directory: migrationsDirectory });
     expect(await tables()).toEqual(

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { DAY_MS, dayPartition } from "../../../src/postgres/partitions.js";
+import { DAY_MS, dayPartition, describePartitions } from "../../../src/postgres/partitions.js";
 import { anyTimeMs, anyUuidv7 } from "../../support/arbitraries.js";
 import { uuidv7At } from "../../support/encoded.js";
 
@@ -43,5 +43,20 @@ describe("dayPartition", () => {
         expect(from < to).toBe(true);
       }),
     );
+  });
+});
+
+describe("describePartitions", () => {
+  it("names a run of days by its first and last, and each other day by itself", () => {
+    const days = ["20261129", "20261130", "20261201", "20261203", "20241231", "20250101"];
+    expect(
+      describePartitions([...days.map((day) => `incoming_${day}`), "incoming_dead_20261129", "other"]),
+    ).toEqual([
+      "incoming_20241231 to incoming_20250101",
+      "incoming_20261129 to incoming_20261201",
+      "incoming_20261203",
+      "incoming_dead_20261129",
+      "other",
+    ]);
   });
 });
