@@ -17,7 +17,7 @@ export interface BufferedBatch {
   /** Names it in the log. */
   readonly name: string;
   readonly rows: number;
-  /** How often it was handed out, this time included, to whichever process. Absent: to this one alone. */
+  /** How often it was handed out, this time included, as far as is known. Absent: whoever has it counts. */
   readonly deliveries?: number;
 }
 

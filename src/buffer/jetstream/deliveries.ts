@@ -5,9 +5,6 @@
  *
  * Small messages are put together, so that a writer makes one transaction of what a hundred callers waited for.
  */
-import type { ConsumerMessages, JsMsg } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/transport-node";
-import type { Logger } from "pino";
 import type { EncodedBatch } from "../../event/tuple-codec.js";
 import type { Clock } from "../../util/clock.js";
 import { messageOf } from "../../util/error-message.js";
@@ -15,13 +12,12 @@ import { BatchFileError } from "../batch-file.js";
 import type { BufferedBatch } from "../buffer.js";
 import { fromMessage, rowsOf } from "./batch-message.js";
 import type { JetStreamSession } from "./jetstream-link.js";
-import { ACK_WAIT_MS } from "./stream-contract.js";
+import { ANSWERS, PullConsumer, type PulledMessage } from "./pull-consumer.js";
+import { ACK_WAIT_MS, CONSUMER } from "./stream-contract.js";
 
 /** One message, and what is in it. */
 export interface Delivered {
-  readonly message: JsMsg;
-  /** What it came on, and can be answered on. Once that is closed, the message is delivered anew when its time is over. */
-  readonly connection: NatsConnection;
+  readonly message: PulledMessage;
   readonly rows: number;
   readonly content: EncodedBatch | BatchFileError;
 }
@@ -32,21 +28,24 @@ export interface DeliveredBatch extends BufferedBatch {
 }
 
 export interface DeliveriesDeps {
+  readonly stream: string;
   readonly session: () => JetStreamSession | undefined;
   readonly clock: Clock;
-  readonly logger: Logger;
 }
 
 /** Most of one batch, unless a single message has more. As a batch of the queue. */
 const BATCH_ROWS = 10_000;
 const BATCH_BYTES = 2 ** 20;
 /** One request asks for no more than this, or a single message of the largest size. */
+const PULL_MESSAGES = 256;
 const PULL_BYTES = 2 * 2 ** 20;
 /** Subject, reply and headers of a message count, too. */
 const OVERHEAD_BYTES = 4_096;
 const PULL_WAIT_MS = 5_000;
 /** After a request that failed at once: without a leader, each one does. */
 const PULL_PAUSE_MS = 500;
+/** Messages of which it is known that they were handed back. */
+const HANDED_BACK_MAX = 1_000;
 const WORKING_EVERY_MS = ACK_WAIT_MS / 3;
 
 /** `open` until close(). */
@@ -55,10 +54,14 @@ export class Deliveries {
   /** Delivered and not yet in a batch, oldest first. */
   #waiting: Delivered[] = [];
   #current: DeliveredBatch | undefined;
-  /** The request on which messages come. */
-  #pull: ConsumerMessages | undefined;
-  #isPulling = false;
+  /** How often a message was in a batch that was handed back, by its sequence in the stream. */
+  readonly #handedBack = new Map<number, number>();
+  /** Of the session in which somebody last wanted a batch. */
+  #consumer: PullConsumer | undefined;
+  /** Whether somebody wants a batch. */
+  #isWanted = false;
   #isClosed = false;
+  #cancelPause: (() => void) | undefined;
   #cancelWorking: (() => void) | undefined;
   #onAvailable: (() => void) | undefined;
 
@@ -71,8 +74,16 @@ export class Deliveries {
     this.#onAvailable = listener;
   }
 
+  /** A session has begun. */
+  resume(): void {
+    if (this.#isWanted) {
+      this.#ask();
+    }
+  }
+
   /** The oldest batch that is here, the same until it is taken out; when there is none, messages are asked for. */
   oldest(): DeliveredBatch | undefined {
+    this.#isWanted = true;
     this.#current ??= this.#nextBatch();
     this.#ask();
     return this.#current;
@@ -83,17 +94,24 @@ export class Deliveries {
     if (this.#current === batch) {
       this.#current = undefined;
     }
-    answer(batch.parts, (message) => message.ack());
+    this.#answer(batch.parts, ANSWERS.done);
+    for (const { message } of batch.parts) {
+      this.#handedBack.delete(message.sequence);
+    }
     this.#ask();
   }
 
   /** Lets other processes have what is here, and asks for nothing until somebody wants a batch again. */
   giveBack(): void {
-    this.#pull?.stop();
+    this.#isWanted = false;
+    // First, or what is handed back comes by the request that is open. What is on its way comes back by itself.
+    this.#consumer?.close();
+    this.#consumer = undefined;
     const parts = this.#held();
+    this.#countHandedBack(this.#current?.parts ?? []);
     this.#current = undefined;
     this.#waiting = [];
-    answer(parts, (message) => message.nak());
+    this.#answer(parts, ANSWERS.handedBack);
   }
 
   close(): void {
@@ -102,11 +120,11 @@ export class Deliveries {
       this.#onAvailable = undefined;
       this.giveBack();
       this.#cancelWorking?.();
+      this.#cancelPause?.();
     }
   }
 
   #nextBatch(): DeliveredBatch | undefined {
-    this.#waiting = this.#waiting.filter(isAnswerable);
     const [first] = this.#waiting;
     if (first === undefined) {
       return undefined;
@@ -125,25 +143,80 @@ export class Deliveries {
       }
     }
     const parts = this.#waiting.splice(0, count);
-    const { stream, streamSequence } = first.message.info;
     return {
-      name: `${stream}/${streamSequence}${count > 1 ? ` and ${count - 1} more` : ""}`,
+      name: `${this.#deps.stream}/${first.message.sequence}${count > 1 ? ` and ${count - 1} more` : ""}`,
       rows: parts.reduce((sum, part) => sum + part.rows, 0),
-      deliveries: Math.max(...parts.map(({ message }) => message.info.deliveryCount)),
+      deliveries: Math.max(...parts.map(({ message }) => this.#deliveriesOf(message))),
       parts,
     };
+  }
+
+  /** Old servers do not count a message that was handed back, so that is counted here. */
+  #deliveriesOf({ deliveries, sequence }: PulledMessage): number {
+    return Math.max(deliveries, (this.#handedBack.get(sequence) ?? 0) + 1);
+  }
+
+  #countHandedBack(parts: readonly Delivered[]): void {
+    for (const { message } of parts) {
+      this.#handedBack.set(message.sequence, this.#deliveriesOf(message));
+    }
+    for (const seq of [...this.#handedBack.keys()].slice(0, -HANDED_BACK_MAX)) {
+      this.#handedBack.delete(seq);
+    }
   }
 
   #held(): Delivered[] {
     return [...(this.#current?.parts ?? []), ...this.#waiting];
   }
 
+  /** Says it on whichever connection there is; where there is none, the server's time for an answer runs out. */
+  #answer(parts: readonly Delivered[], answer: string): void {
+    const connection = this.#deps.session()?.connection;
+    for (const { message } of connection === undefined ? [] : parts) {
+      connection?.publish(message.reply, answer);
+    }
+  }
+
   /** Asks for messages, unless enough are here for the next batch, or on their way. */
   #ask(): void {
-    if (!this.#isPulling && !this.#isClosed && !this.#hasEnough()) {
-      this.#isPulling = true;
-      void this.#fetch();
+    const session = this.#deps.session();
+    if (session === undefined || this.#isClosed || this.#cancelPause !== undefined || this.#hasEnough()) {
+      return;
     }
+    if (this.#consumer?.connection !== session.connection) {
+      this.#consumer?.close();
+      this.#consumer = this.#newConsumer(session);
+    }
+    if (!this.#consumer.isAsking) {
+      this.#consumer.ask({
+        maxMessages: PULL_MESSAGES,
+        maxBytes: Math.max(PULL_BYTES, session.maxPayloadBytes + OVERHEAD_BYTES),
+        waitMs: PULL_WAIT_MS,
+      });
+    }
+  }
+
+  #newConsumer({ connection }: JetStreamSession): PullConsumer {
+    const { stream, clock } = this.#deps;
+    return new PullConsumer({
+      connection,
+      stream,
+      consumer: CONSUMER,
+      clock,
+      onMessage: (message) => this.#take(message),
+      onEnd: (isAtFault) => this.#askAgain(isAtFault),
+    });
+  }
+
+  #askAgain(isAtFault: boolean): void {
+    if (!isAtFault) {
+      this.resume();
+      return;
+    }
+    this.#cancelPause = this.#deps.clock.schedule(PULL_PAUSE_MS, () => {
+      this.#cancelPause = undefined;
+      this.resume();
+    });
   }
 
   #hasEnough(): boolean {
@@ -152,36 +225,8 @@ export class Deliveries {
     return bytes >= BATCH_BYTES || rows >= BATCH_ROWS;
   }
 
-  /** One request. Never rejects. */
-  async #fetch(): Promise<void> {
-    const session = this.#deps.session();
-    let pauseMs = 0;
-    try {
-      if (session !== undefined) {
-        const max_bytes = Math.max(PULL_BYTES, session.maxPayloadBytes + OVERHEAD_BYTES);
-        this.#pull = await session.consumer.fetch({ max_bytes, expires: PULL_WAIT_MS });
-        for await (const message of this.#pull) {
-          this.#take(message, session.connection);
-        }
-      }
-    } catch (error) {
-      // So a request ends that the next message is too large for, after those that fitted.
-      if ((error as { code?: unknown }).code !== 409) {
-        this.#deps.logger.debug({ reason: messageOf(error) }, "buffer: a request for messages failed");
-        pauseMs = PULL_PAUSE_MS;
-      }
-    } finally {
-      this.#pull = undefined;
-      this.#deps.clock.schedule(session === undefined ? PULL_PAUSE_MS : pauseMs, () => {
-        this.#isPulling = false;
-        // Whoever still wants a batch asks again.
-        this.#onAvailable?.();
-      });
-    }
-  }
-
-  #take(message: JsMsg, connection: NatsConnection): void {
-    this.#waiting.push({ message, connection, ...read(message) });
+  #take(message: PulledMessage): void {
+    this.#waiting.push({ message, ...read(message) });
     this.#keepWorking();
     this.#onAvailable?.();
   }
@@ -192,24 +237,14 @@ export class Deliveries {
       this.#cancelWorking = undefined;
       const held = this.#held();
       if (held.length > 0) {
-        answer(held, (message) => message.working());
+        this.#answer(held, ANSWERS.stillWorking);
         this.#keepWorking();
       }
     });
   }
 }
 
-function isAnswerable({ connection }: Delivered): boolean {
-  return !connection.isClosed();
-}
-
-function answer(parts: readonly Delivered[], how: (message: JsMsg) => void): void {
-  for (const { message } of parts.filter(isAnswerable)) {
-    how(message);
-  }
-}
-
-function read(message: JsMsg): Pick<Delivered, "rows" | "content"> {
+function read(message: PulledMessage): Pick<Delivered, "rows" | "content"> {
   try {
     const content = fromMessage(message.data);
     return { rows: content.rows, content };

@@ -85,6 +85,7 @@ export class JetStreamBuffer implements BatchBuffer<DeliveredBatch> {
     });
     this.#link.onSession(() => {
       this.#isWritable = true;
+      this.#deliveries.resume();
       this.#onWritable?.();
     });
     this.#deliveries = new Deliveries({ ...deps, session: () => this.#link.session });

@@ -6,13 +6,7 @@
  * flight fails at once, and nothing is published while there is none.
  */
 import { readFileSync } from "node:fs";
-import {
-  type Consumer,
-  type JetStreamClient,
-  type JetStreamManager,
-  jetstream,
-  jetstreamManager,
-} from "@nats-io/jetstream";
+import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import {
   type ConnectionOptions,
   connect,
@@ -29,7 +23,6 @@ import { Waker } from "../../util/waker.js";
 import type { NatsServers } from "./nats-url.js";
 import {
   apiCode,
-  CONSUMER,
   keepContract,
   type ServerFacts,
   StreamContractError,
@@ -48,7 +41,6 @@ export interface JetStreamSession {
   readonly connection: NatsConnection;
   readonly client: JetStreamClient;
   readonly manager: JetStreamManager;
-  readonly consumer: Consumer;
   /** Largest message, headers included, in bytes. */
   readonly maxPayloadBytes: number;
   /** The bound that the stream itself has; undefined: none. */
@@ -261,7 +253,6 @@ export class JetStreamLink {
       connection,
       client,
       manager,
-      consumer: await this.#unlessClosing(client.consumers.get(names.batches, CONSUMER)),
       maxPayloadBytes: info.max_payload,
       streamMaxBytes: contract.maxBytes,
     };

@@ -48,7 +48,7 @@ export interface ServerFacts {
 /** Shared by all processes that write: each of them takes from it, and no message goes to two at a time. */
 export const CONSUMER = "writers";
 /** A message that is neither acknowledged nor said to be in progress for so long goes to another writer. */
-export const ACK_WAIT_MS = 30_000;
+export const ACK_WAIT_MS = 10_000;
 /** Of all writers together; each holds a few of 1 MB, or a hundred small ones. */
 const ACK_PENDING_MAX = 10_000;
 const SET_ASIDE_MAX_BYTES = 64 * 2 ** 20;
