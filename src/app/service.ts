@@ -108,6 +108,7 @@ export class Service implements Runnable {
     health.addLivenessCheck("flusher", () => flusher.fault());
     health.addLivenessCheck("replay", () => replay?.fault());
     const rpc = await this.#unlessStopping(rpcServer.listen());
+    this.#showCountsPage(rpc.port);
     readiness.start();
     return { host: rpc.host, port: rpc.port, adminPort: admin?.port };
   }
@@ -124,8 +125,16 @@ export class Service implements Runnable {
 
   /** All parts that the status is read from are there by now. */
   #showStatus(): void {
-    const { statusBoard, ledger, queue, buffer, flusher, replay, readTables } = this.#container.cradle;
-    statusBoard.watch({ ledger, queue, buffer, flusher, replay, readTables });
+    const { statusBoard, ledger, queue, buffer, flusher, replay } = this.#container.cradle;
+    const { rejections, refusedCalls, readTables } = this.#container.cradle;
+    statusBoard.watch({ ledger, queue, buffer, flusher, replay, rejections, refusedCalls, readTables });
+  }
+
+  #showCountsPage(port: number): void {
+    const { statusBoard, tlsCertificates } = this.#container.cradle;
+    if (this.#config.countsPage) {
+      statusBoard.showCountsPage({ port, isTls: tlsCertificates !== undefined });
+    }
   }
 
   /** What an earlier run left is in the books before anything is written. */

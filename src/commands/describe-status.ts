@@ -63,7 +63,11 @@ function describeFlush({ lastSuccessAt, fault }: ServiceStatus["flush"], nowMs: 
     lastSuccessAt === null
       ? "nothing written since the start"
       : `last success ${formatDuration(Math.max(0, nowMs - Date.parse(lastSuccessAt)))} ago`;
-  return fault === null ? last : `FAILING (${fault.faultClass}): ${fault.message}; ${last}`;
+  if (fault === null) {
+    return last;
+  }
+  const failing = `FAILING (${fault.faultClass}) for ${formatDuration(Math.max(0, nowMs - Date.parse(fault.since)))}`;
+  return `${failing}: ${fault.message}; ${last}`;
 }
 
 function describeDatabase(database: ServiceStatus["database"]): string {

@@ -66,6 +66,7 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
   #failures = 0;
   /** What the last try failed with; undefined when it did not. */
   #sinkFault: SinkError | undefined;
+  #failingSince: number | undefined;
   #retryAt = 0;
   #hasLiveFault = false;
   /** Since the buffer was empty the last time. */
@@ -91,6 +92,11 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
   /** Why what is in the buffer is not replayed; undefined when the last batch was, or none has been tried. */
   sinkFault(): SinkError | undefined {
     return this.#sinkFault;
+  }
+
+  /** When that began, in Unix milliseconds. */
+  failingSince(): number | undefined {
+    return this.#sinkFault && this.#failingSince;
   }
 
   /** Starts to replay in the background. */
@@ -205,6 +211,7 @@ export class BufferReplay<B extends BufferedBatch = BufferedBatch> {
     }
     const { clock, random, logger } = this.#deps;
     this.#failures += 1;
+    this.#failingSince = this.#sinkFault === undefined ? clock.now() : this.#failingSince;
     this.#sinkFault = fault;
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
     const retryInMs = backoffMs(this.#failures, backoff, random);

@@ -66,6 +66,7 @@ export class Delivery {
   #isStoring = false;
   #failures = 0;
   #lastFault: SinkError | undefined;
+  #failingSince: number | undefined;
   #lastSuccessAt: number | undefined;
   #retryAt = 0;
   #bufferRetryAt = 0;
@@ -94,6 +95,11 @@ export class Delivery {
     return this.#lastFault;
   }
 
+  /** When the first batch failed that was not written since, in Unix milliseconds; undefined when none does. */
+  get failingSince(): number | undefined {
+    return this.#failingSince;
+  }
+
   /** When the last batch was written, in Unix milliseconds; undefined before the first. */
   get lastSuccessAt(): number | undefined {
     return this.#lastSuccessAt;
@@ -115,6 +121,7 @@ export class Delivery {
   /** Hears that the sink has taken a batch, of ours or of the buffer: what failed before is worth a try at once. */
   recover(): void {
     this.#lastSuccessAt = this.#deps.clock.now();
+    this.#failingSince = undefined;
     if (this.#lastFault !== undefined) {
       this.#deps.logger.info({ afterFailures: this.#failures }, "flush: the database takes batches again");
     }
@@ -260,6 +267,7 @@ export class Delivery {
     this.#log.failed();
     this.#observer.failed(fault.faultClass, clock.elapsed() - startedAt);
     this.#lastFault = fault;
+    this.#failingSince ??= clock.now();
     const backoff = fault.faultClass === "schema" ? SCHEMA_BACKOFF : RETRY_BACKOFF;
     const retryInMs = backoffMs(this.#failures, backoff, random);
     this.#retryAt = clock.elapsed() + retryInMs;

@@ -138,6 +138,11 @@ export class Flusher {
     return this.#delivery.fault;
   }
 
+  /** When batches began to fail, in Unix milliseconds; undefined when the last flush succeeded. */
+  failingSince(): number | undefined {
+    return this.#delivery.failingSince;
+  }
+
   /** When the sink last took a batch, of the queue or of the buffer, in Unix milliseconds; undefined before the first. */
   lastFlushAt(): number | undefined {
     return this.#delivery.lastSuccessAt;

@@ -11,6 +11,7 @@ import {
   RefusedError,
 } from "../ingest/refusal.js";
 import { rejectionOf } from "./errors.js";
+import { UNHANDLED_REASONS, type UnhandledReason } from "./stock-lane.js";
 
 /** Events that were refused since the process started. With those accepted they are all that came to a handler. */
 export class Rejections {
@@ -33,6 +34,23 @@ export class Rejections {
   /** By reason; all reasons are there. */
   read(): Readonly<Record<RefusalReason, number>> {
     return { ...this.#events };
+  }
+}
+
+/** Calls that reached no method since the process started. */
+export class RefusedCalls {
+  readonly #calls = Object.fromEntries(UNHANDLED_REASONS.map((reason) => [reason, 0])) as Record<
+    UnhandledReason,
+    number
+  >;
+
+  readonly add = (reason: UnhandledReason): void => {
+    this.#calls[reason] += 1;
+  };
+
+  /** By reason; all reasons are there. */
+  read(): Readonly<Record<UnhandledReason, number>> {
+    return { ...this.#calls };
   }
 }
 

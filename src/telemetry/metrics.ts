@@ -6,7 +6,6 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { BufferKind } from "../buffer/buffer.js";
 import type { FlushObserver } from "../ingest/flush-log.js";
 import type { Ledger } from "../ingest/ledger.js";
-import { UNHANDLED_REASONS, type UnhandledReason } from "../rpc/stock-lane.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
 import type { Clock } from "../util/clock.js";
 import { FAULT_CLASSES } from "../util/fault-class.js";
@@ -18,6 +17,7 @@ import { METRICS, type MetricDefinition } from "./metric-definitions.js";
 export interface MetricSources {
   readonly ledger: Omit<Ledger, "missing" | "read">;
   readonly rejections: { read(): Readonly<Record<string, number>> };
+  readonly refusedCalls: { read(): Readonly<Record<string, number>> };
   readonly queue: {
     readonly rows: number;
     readonly inFlightRows: number;
@@ -57,10 +57,6 @@ export class Metrics {
   readonly replays: FlushObserver;
   readonly #clock: Clock;
   readonly #calls = new CallDurations(METRICS.rpcDuration);
-  readonly #unhandled = Object.fromEntries(UNHANDLED_REASONS.map((reason) => [reason, 0])) as Record<
-    UnhandledReason,
-    number
-  >;
   readonly #retries: Counter;
   readonly #flushDuration: Histogram;
   readonly #batchRows: Histogram;
@@ -76,7 +72,6 @@ export class Metrics {
     this.flushes = this.#observer("queue");
     this.replays = this.#observer("buffer");
     this.registry.registerMetric(this.#calls.metric);
-    this.#counter(METRICS.unhandledRequests, () => this.#unhandled);
     this.#gauge(METRICS.lastSuccess, () => this.#lastSuccessMs / MS_PER_SECOND);
     new Gauge(this.#options(METRICS.buildInfo)).set({ version, node: process.version, role }, 1);
     // Under their usual names, process_… and nodejs_…, which ready-made dashboards look for.
@@ -88,11 +83,6 @@ export class Metrics {
     return this.#calls.interceptor(this.#clock);
   }
 
-  /** Counts a request that was answered without a method. */
-  readonly countUnhandled = (reason: UnhandledReason): void => {
-    this.#unhandled[reason] += 1;
-  };
-
   /**
    * Adds the metrics that are read out of the service's parts. prom-client reads all of them in one go, before anything
    * else can run, so the events of one scrape add up.
@@ -100,6 +90,7 @@ export class Metrics {
   watch({
     ledger,
     rejections,
+    refusedCalls,
     queue,
     buffer,
     flusher,
@@ -107,6 +98,7 @@ export class Metrics {
     tlsCertificates,
     health,
   }: MetricSources): void {
+    this.#counter(METRICS.unhandledRequests, () => refusedCalls.read());
     this.#counter(METRICS.accepted, () => ledger.accepted);
     this.#counter(METRICS.recovered, () => ledger.recovered);
     this.#counter(METRICS.rejected, () => rejections.read());

@@ -1,7 +1,9 @@
 /** How a service is at a glance, as a value that goes over the wire; it reads nothing by itself. */
 import type { BufferKind } from "../buffer/buffer.js";
 import type { LedgerEntry } from "../ingest/ledger.js";
+import type { RefusalReason } from "../ingest/refusal.js";
 import type { TableState } from "../postgres/table-state.js";
+import type { UnhandledReason } from "../rpc/stock-lane.js";
 import type { Probe } from "../server/health.js";
 import { addUp } from "../util/add-up.js";
 
@@ -24,7 +26,26 @@ export interface FlushStatus {
   /** ISO 8601; null: nothing has been written since the start. */
   readonly lastSuccessAt: string | null;
   /** While batches fail, of the queue or of the buffer: what the last one failed with. */
-  readonly fault: { readonly faultClass: string; readonly message: string } | null;
+  readonly fault: {
+    readonly faultClass: string;
+    readonly message: string;
+    /** When they began to fail, in ISO 8601. */
+    readonly since: string;
+  } | null;
+}
+
+/** What was refused since the start, by reason. */
+export interface RefusedStatus {
+  /** Events, by the rules for them or for lack of room. */
+  readonly events: Readonly<Record<RefusalReason, number>>;
+  /** Calls that reached no method. */
+  readonly calls: Readonly<Record<UnhandledReason, number>>;
+}
+
+/** Where the page with the counts is, on the host of the service. */
+export interface CountsPageStatus {
+  readonly port: number;
+  readonly isTls: boolean;
 }
 
 export type DatabaseStatus = ({ readonly ok: true } & TableState) | Extract<Probe, { ok: false }>;
@@ -42,6 +63,9 @@ export interface ServiceStatus {
   /** null: there is none. */
   readonly buffer: BufferStatus | null;
   readonly flush: FlushStatus;
+  readonly refused: RefusedStatus;
+  /** null: COUNTS_PAGE is off, or the port is not open yet. */
+  readonly countsPage: CountsPageStatus | null;
   /** null: it has not been asked yet, or there is none. */
   readonly database: DatabaseStatus | null;
 }
@@ -66,8 +90,13 @@ function mergeTwo(a: ServiceStatus, b: ServiceStatus): ServiceStatus {
     buffer: mergeBuffers(a.buffer, b.buffer),
     flush: {
       lastSuccessAt: laterOf(a.flush.lastSuccessAt, b.flush.lastSuccessAt),
-      fault: a.flush.fault ?? b.flush.fault,
+      fault: earlierFault(a.flush.fault, b.flush.fault),
     },
+    refused: {
+      events: addUp(a.refused.events, b.refused.events),
+      calls: addUp(a.refused.calls, b.refused.calls),
+    },
+    countsPage: a.countsPage ?? b.countsPage,
     database: a.database?.ok === true ? a.database : (b.database ?? a.database),
   };
 }
@@ -78,6 +107,10 @@ function laterOf(a: string | null, b: string | null): string | null {
     return a ?? b;
   }
   return a > b ? a : b;
+}
+
+function earlierFault(a: FlushStatus["fault"], b: FlushStatus["fault"]): FlushStatus["fault"] {
+  return a === null || b === null ? (a ?? b) : a.since <= b.since ? a : b;
 }
 
 function mergeProbes(a: Probe, b: Probe): Probe {

@@ -2,19 +2,24 @@
 
 import { Ledger, type LedgerEntry } from "../ingest/ledger.js";
 import type { TableState } from "../postgres/table-state.js";
+import { RefusedCalls, Rejections } from "../rpc/rejections.js";
 import type { HealthProbes } from "../server/admin-server.js";
 import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import type {
   BufferStatus,
+  CountsPageStatus,
   DatabaseStatus,
   FlushStatus,
+  RefusedStatus,
   RoomStatus,
   ServiceStatus,
 } from "./service-status.js";
 
 interface SinkFaults {
   sinkFault(): { readonly faultClass: string; readonly message: string } | undefined;
+  /** When it began, in Unix milliseconds. */
+  failingSince(): number | undefined;
 }
 
 /** The parts that have something to tell. */
@@ -27,6 +32,8 @@ export interface StatusParts {
     lastFlushAt(): number | undefined;
   };
   readonly replay: SinkFaults | undefined;
+  readonly rejections: { read(): RefusedStatus["events"] };
+  readonly refusedCalls: { read(): RefusedStatus["calls"] };
   /** Rejects when the database does not say; at once when `signal` aborts. undefined: there is none. */
   readonly readTables: ((signal: AbortSignal) => Promise<TableState>) | undefined;
 }
@@ -47,6 +54,7 @@ export class StatusBoard {
   readonly #deps: StatusBoardDeps;
   readonly #startedAt: number;
   #parts: StatusParts | undefined;
+  #countsPage: CountsPageStatus | null = null;
   /** Shared by all who ask at the same time, so that they take one connection between them. */
   #look: Promise<DatabaseStatus> | undefined;
 
@@ -58,6 +66,11 @@ export class StatusBoard {
   /** The parts are there. */
   watch(parts: StatusParts): void {
     this.#parts = parts;
+  }
+
+  /** The counts page can be opened. */
+  showCountsPage(page: CountsPageStatus): void {
+    this.#countsPage = page;
   }
 
   /** How things are now. Never rejects, and takes a few seconds at most. */
@@ -74,8 +87,21 @@ export class StatusBoard {
       events: parts?.ledger.read() ?? NO_EVENTS,
       queue: roomOf(parts?.queue),
       buffer: bufferOf(parts?.buffer),
-      flush: flushOf(parts),
+      flush: this.#flushOf(parts),
+      refused: {
+        events: (parts?.rejections ?? new Rejections()).read(),
+        calls: (parts?.refusedCalls ?? new RefusedCalls()).read(),
+      },
+      countsPage: this.#countsPage,
       database,
+    };
+  }
+
+  #flushOf(parts: StatusParts | undefined): FlushStatus {
+    const at = parts?.flusher.lastFlushAt();
+    return {
+      lastSuccessAt: at === undefined ? null : new Date(at).toISOString(),
+      fault: parts === undefined ? null : faultOf(parts, this.#deps.clock.now()),
     };
   }
 
@@ -116,22 +142,17 @@ function bufferOf(buffer: BufferStatus | undefined): BufferStatus | null {
   return { kind, ...roomOf(buffer), batches, setAsideBatches, isWritable };
 }
 
-function flushOf(parts: StatusParts | undefined): FlushStatus {
-  const at = parts?.flusher.lastFlushAt();
-  return {
-    lastSuccessAt: at === undefined ? null : new Date(at).toISOString(),
-    fault: parts === undefined ? null : faultOf(parts),
-  };
-}
-
 /** Of what is new before that of the buffer: mostly they are the same. */
-function faultOf({ flusher, replay }: StatusParts): FlushStatus["fault"] {
-  const fault = flusher.sinkFault();
-  if (fault !== undefined) {
-    return { faultClass: fault.faultClass, message: fault.message };
+function faultOf({ flusher, replay }: StatusParts, now: number): FlushStatus["fault"] {
+  const fault = flusher.sinkFault() ?? replay?.sinkFault();
+  if (fault === undefined) {
+    return null;
   }
-  const ofBuffer = replay?.sinkFault();
-  return ofBuffer === undefined
-    ? null
-    : { faultClass: ofBuffer.faultClass, message: `the buffer cannot be replayed: ${ofBuffer.message}` };
+  const isOfBuffer = flusher.sinkFault() === undefined;
+  const since = (isOfBuffer ? replay?.failingSince() : flusher.failingSince()) ?? now;
+  return {
+    faultClass: fault.faultClass,
+    message: isOfBuffer ? `the buffer cannot be replayed: ${fault.message}` : fault.message,
+    since: new Date(since).toISOString(),
+  };
 }

@@ -8,6 +8,7 @@ import { silent } from "../support/rpc-port.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
 import { aStatus } from "../support/status.js";
+import { findBarriers } from "./support/axe.js";
 import { Chromium } from "./support/chromium.js";
 
 const EVENT = { property: "news", section: 3, item: 42, ack: "ACK_MODE_DURABLE" };
@@ -26,6 +27,8 @@ const COUNT_AND_HOLD = `
 `;
 const UNTIL_HIDDEN = `document.hidden ||
   new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }))`;
+
+const SINCE = "2026-03-03T11:50:00.000Z";
 
 describeWith(CHROMIUM, "the status page in a browser", (path) => {
   let chromium: Chromium;
@@ -75,6 +78,58 @@ describeWith(CHROMIUM, "the status page in a browser", (path) => {
     });
     afterEach(() => admin.close());
 
+    test("is amber while PostgreSQL takes no events, and says since when and where they are", async () => {
+      const fault = { faultClass: "transient", message: "connection refused", since: SINCE };
+      status = aStatus({ flush: { lastSuccessAt: null, fault } });
+      const page = await chromium.open(url);
+      await page.shows("#verdict", "Ready, but PostgreSQL takes no events");
+      expect(await page.evaluate("document.documentElement.dataset.level")).toBe("poor");
+      expect(await page.text("#reason")).toMatch(
+        /^Since \d\d:\d\d:\d\d: connection refused\nEvents that wait: 1 in memory, 0 in the buffer/,
+      );
+    });
+
+    test("links to the page with the counts, where there is one", async () => {
+      status = aStatus({ countsPage: { port: 3000, isTls: true } });
+      const page = await chromium.open(url);
+      await page.shows("#verdict", "Alive and ready");
+      expect(await page.evaluate("document.querySelector('#counts-page').href")).toBe(
+        "https://127.0.0.1:3000/",
+      );
+      status = aStatus();
+      await page.load(url);
+      await page.shows("#verdict", "Alive and ready");
+      expect(await page.evaluate("document.querySelector('#counts-page').hidden")).toBe(true);
+    });
+
+    test("has the time under its charts", async () => {
+      status = aStatus();
+      const page = await chromium.open(url);
+      await page.shows("figure .axis", /^\d\d:\d\d\d\d:\d\d\d\d:\d\d$/);
+    });
+
+    test.each([
+      [375, "light"],
+      [1_280, "dark"],
+      [1_920, "light"],
+    ] as const)("keeps nobody out, %d pixels wide (%s)", async (width, scheme) => {
+      for (const look of [
+        {},
+        { readiness: { ok: false, reason: "stopping" } },
+        { events: { ...aStatus().events, dead: 2 } },
+      ] as const) {
+        status = aStatus(look);
+        const page = await chromium.open("about:blank");
+        await page.look(width, scheme);
+        await page.load(url);
+        await page.shows("#verdict", /ready/i);
+        expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(
+          0,
+        );
+        expect(await findBarriers(page)).toEqual([]);
+      }
+    });
+
     test("says why the service is not ready", async () => {
       status = aStatus({ readiness: { ok: false, reason: "stopping" } });
       const page = await chromium.open(url);
@@ -84,7 +139,9 @@ describeWith(CHROMIUM, "the status page in a browser", (path) => {
 
     test("fits a phone, with long words of PostgreSQL, too", async () => {
       const message = "x".repeat(300);
-      status = aStatus({ flush: { lastSuccessAt: null, fault: { faultClass: "schema", message } } });
+      status = aStatus({
+        flush: { lastSuccessAt: null, fault: { faultClass: "schema", message, since: SINCE } },
+      });
       const page = await chromium.open(url);
       const phone = { width: 360, height: 640, deviceScaleFactor: 1, mobile: true };
       await page.send("Emulation.setDeviceMetricsOverride", phone);
@@ -94,7 +151,9 @@ describeWith(CHROMIUM, "the status page in a browser", (path) => {
 
     test("takes nothing in a status for markup", async () => {
       const message = "<img src=x onerror=alert(1)>";
-      status = aStatus({ flush: { lastSuccessAt: null, fault: { faultClass: "schema", message } } });
+      status = aStatus({
+        flush: { lastSuccessAt: null, fault: { faultClass: "schema", message, since: SINCE } },
+      });
       const page = await chromium.open(url);
       await page.shows("[data-text=lastFlush]", /<img src=x onerror=alert\(1\)>/);
       expect(await page.evaluate("document.images.length")).toBe(0);

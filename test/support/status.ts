@@ -1,4 +1,5 @@
 /** Statuses for tests, of a service that does well unless told otherwise. */
+import { RefusedCalls, Rejections } from "../../src/rpc/rejections.js";
 import type { ServiceStatus } from "../../src/telemetry/service-status.js";
 
 const GOOD = { ok: true } as const;
@@ -31,6 +32,8 @@ export function aStatus(fields: Partial<ServiceStatus> = {}): ServiceStatus {
       setAsideBatches: 0,
       isWritable: true,
     },
+    refused: { events: new Rejections().read(), calls: new RefusedCalls().read() },
+    countsPage: null,
     flush: { lastSuccessAt: null, fault: null },
     database: null,
     ...fields,

@@ -60,6 +60,18 @@ function haveSameCounts({ processes, events: before }, { processes: processesAft
   );
 }
 
+/** When PostgreSQL was first seen not to answer; null when it does. @param {readonly Sample[]} samples */
+export function silentSince(samples) {
+  const lastGood = samples.findLastIndex(({ status }) => status.database?.ok !== false);
+  return samples[lastGood + 1]?.at ?? null;
+}
+
+/** Times below a chart: its left edge, its middle and its right edge. @param {readonly Sample[]} samples @returns {number[]} */
+export function axisTimes(samples) {
+  const newest = samples.at(-1)?.at ?? 0;
+  return [newest - HISTORY_MS, newest - HISTORY_MS / 2, newest];
+}
+
 /**
  * The upper edge for a chart: 1, 2 or 5 times a power of ten.
  *

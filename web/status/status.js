@@ -1,7 +1,8 @@
 /** Keeps the page up to date with the service's status; it reads, and changes nothing but the page. */
-import { addSample, chartTop, linePath, percentOf } from "./samples.js";
-import { describe, judge, WARNING } from "./words.js";
+import { addSample, axisTimes, chartTop, linePath, percentOf, silentSince } from "./samples.js";
+import { clockTime, describe, judge, WARNING } from "./words.js";
 
+/** @import { ServiceStatus } from "../../src/telemetry/service-status.js" */
 /** @import { Sample, Values } from "./samples.js" */
 
 const POLL_MS = 2_000;
@@ -10,8 +11,8 @@ const TIMEOUT_MS = 5_000;
 
 /** @type {Sample[]} */
 let samples = [];
-/** @type {Date | undefined} */
-let silentSince;
+/** @type {number | undefined} */
+let noAnswerSince;
 
 for (;;) {
   await whenVisible();
@@ -29,14 +30,10 @@ async function poll() {
   try {
     samples = addSample(samples, await askStatus(), Date.now());
     show();
-    silentSince = undefined;
+    noAnswerSince = undefined;
   } catch (error) {
-    silentSince ??= new Date();
-    showVerdict(
-      "silent",
-      "No answer",
-      `Since ${silentSince.toLocaleTimeString()}; still asking (${String(error)}).`,
-    );
+    noAnswerSince ??= Date.now();
+    showVerdict("silent", "No answer", `Since ${clockTime(noAnswerSince)}; still asking (${String(error)}).`);
   }
 }
 
@@ -50,9 +47,10 @@ async function askStatus() {
 
 function show() {
   const sample = /** @type {Sample} */ (samples.at(-1));
-  const { level, verdict, reason } = judge(sample.status);
+  const { level, verdict, reason } = judge(sample.status, silentSince(samples));
   showVerdict(level, verdict, reason);
   showSample(sample);
+  showCountsPage(sample.status.countsPage);
   for (const chart of document.querySelectorAll("figure")) {
     draw(chart);
   }
@@ -90,6 +88,15 @@ function showSample(sample) {
   }
 }
 
+/** Links to the page with the counts, which is at another port of the same host. @param {ServiceStatus["countsPage"]} page */
+function showCountsPage(page) {
+  const link = /** @type {HTMLAnchorElement} */ (document.querySelector("#counts-page"));
+  link.hidden = page === null;
+  if (page !== null) {
+    link.href = `${page.isTls ? "https" : "http"}://${location.hostname}:${page.port}/`;
+  }
+}
+
 /** @param {HTMLElement} chart */
 function draw(chart) {
   const names = /** @type {(keyof Values)[]} */ (chart.dataset.lines?.split(" "));
@@ -97,5 +104,10 @@ function draw(chart) {
   setText(chart.querySelector("small"), top.toLocaleString("en-US"));
   chart.querySelectorAll("path").forEach((line, i) => {
     line.setAttribute("d", linePath(samples, names[i] ?? "bufferRows", top));
+  });
+  const axis = chart.querySelector(".axis");
+  axisTimes(samples).forEach((at, i) => {
+    const label = axis?.children[i] ?? axis?.appendChild(document.createElement("span"));
+    setText(label ?? null, clockTime(at).slice(0, 5));
   });
 }

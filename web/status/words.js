@@ -10,16 +10,46 @@ const BUFFER_KINDS = { spool: "spool, on disk", jetstream: "JetStream, shared" }
 /** As in src/postgres/table-state.ts: there counting ends. */
 const COUNT_MAX = 100_000;
 
-/** The verdict, and why. @param {ServiceStatus} status */
-export function judge({ liveness, readiness }) {
+/**
+ * The verdict, and why.
+ *
+ * @param {ServiceStatus} status @param {number | null} silentSince when PostgreSQL was first seen not to answer
+ */
+export function judge(status, silentSince) {
+  const { liveness, readiness } = status;
   if (!liveness.ok) {
     return { level: "bad", verdict: "Not alive", reason: liveness.reason };
   }
+  const outage = describeOutage(status, silentSince);
   if (readiness.reason !== undefined) {
-    return { level: "poor", verdict: readiness.ok ? "Partly ready" : "Not ready", reason: readiness.reason };
+    const verdict = readiness.ok ? "Partly ready" : "Not ready";
+    return { level: "poor", verdict, reason: [readiness.reason, outage].filter(Boolean).join("\n") };
   }
-  return { level: "good", verdict: "Alive and ready", reason: "" };
+  return outage === null
+    ? { level: "good", verdict: "Alive and ready", reason: "" }
+    : { level: "poor", verdict: "Ready, but PostgreSQL takes no events", reason: outage };
 }
+
+/**
+ * Since when PostgreSQL takes nothing, why, and where the events are; null when it does.
+ *
+ * @param {ServiceStatus} status @param {number | null} silentSince
+ */
+function describeOutage({ flush, database, queue, buffer }, silentSince) {
+  const why = flush.fault?.message ?? (database?.ok === false ? database.reason : null);
+  if (why === null) {
+    return null;
+  }
+  const since = [flush.fault && Date.parse(flush.fault.since), silentSince].filter((at) => at !== null);
+  const when = since.length === 0 ? "" : `Since ${clockTime(Math.min(...since))}: `;
+  const inBuffer =
+    buffer === null ? "" : `, ${count(buffer.rows)} in the buffer (${BUFFER_KINDS[buffer.kind]})`;
+  const places = `${count(queue.rows)} in memory${inBuffer}`;
+  return `${when}${why}\nEvents that wait: ${places}. New ones are accepted while there is room.`;
+}
+
+/** @param {number} at */
+export const clockTime = (at) => new Date(at).toLocaleTimeString("en-GB");
 
 /** What stands in each place of the page. @param {Sample} sample @returns {Record<string, string>} */
 export function describe({ at, status, acceptedRate, insertedRate }) {
@@ -43,6 +73,8 @@ export function describe({ at, status, acceptedRate, insertedRate }) {
     dead: warnIf(events.dead > 0, count(events.dead)),
     forwarded: count(events.forwarded),
     books: describeBooks(status),
+    refusedEvents: describeRefused(status.refused.events),
+    refusedCalls: describeRefused(status.refused.calls),
     lastFlush: describeFlush(flush, at),
     ...describeDatabase(status.database),
   };
@@ -55,6 +87,14 @@ function describeBooks({ events, queue }) {
   const missing = accepted + recovered - ended - queue.rows;
   const fault = missing > 0 ? `${count(missing)} events are nowhere` : `${count(-missing)} events too many`;
   return missing === 0 ? "They balance." : `${WARNING}They do not balance: ${fault}.`;
+}
+
+/** The sum, and what it is made of. @param {Readonly<Record<string, number>>} reasons */
+function describeRefused(reasons) {
+  const some = Object.entries(reasons).filter(([, each]) => each > 0);
+  const parts = some.map(([reason, each]) => `${count(each)} ${reason.replaceAll("_", " ")}`);
+  const sum = some.reduce((total, [, each]) => total + each, 0);
+  return parts.length === 0 ? "0" : `${count(sum)}: ${parts.join(", ")}`;
 }
 
 /** @param {ServiceStatus["flush"]} flush @param {number} now */

@@ -11,7 +11,7 @@ import {
 import { type CountSource, createCountsMethods } from "../../rpc/counts-methods.js";
 import { createFastLane } from "../../rpc/fast-lane/fast-lane.js";
 import { BodyLimits, limitWaiting } from "../../rpc/limits.js";
-import { Rejections } from "../../rpc/rejections.js";
+import { RefusedCalls, Rejections } from "../../rpc/rejections.js";
 import { createRoutes, createStatsMethods } from "../../rpc/routes.js";
 import { PUSHES_ELSEWHERE, QUERIES_ELSEWHERE, servedElsewhere } from "../../rpc/served-elsewhere.js";
 import { createRpcDispatcher } from "../../rpc/stock-lane.js";
@@ -30,6 +30,7 @@ import type { ProcessParts } from "./process.js";
 
 export interface RpcParts {
   readonly rejections: Rejections;
+  readonly refusedCalls: RefusedCalls;
   /** undefined: anyone may call. */
   readonly tokens: TokenStore | undefined;
   /** undefined: no TLS. */
@@ -51,6 +52,7 @@ type Needs = RpcParts & IngestParts & ProcessParts & Counts;
 export function rpcParts({ shutdownTimeoutMs }: Pick<Config, "shutdownTimeoutMs">): Registrations<RpcParts> {
   return {
     rejections: part(() => new Rejections()),
+    refusedCalls: part(() => new RefusedCalls()),
     tokens: part(createTokenStore),
     tlsCertificates: job(createTlsCertificates),
     interceptors: part(createInterceptors),
@@ -133,7 +135,7 @@ function createRpcServer({
   tlsCertificates,
   tokens,
   logger,
-  metrics,
+  refusedCalls,
 }: Needs): RpcServer {
   const limits = new BodyLimits(config);
   const refusesByHeader = tokens && refusesUnknown(tokens, methods);
@@ -149,7 +151,7 @@ function createRpcServer({
       stopping: stopping.signal,
     }),
     logger,
-    onUnhandled: metrics?.countUnhandled,
+    onUnhandled: refusedCalls.add,
     callerAddress,
     limits,
     refusesByHeader,

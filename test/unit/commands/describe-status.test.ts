@@ -67,7 +67,14 @@ test("what is wrong stands out", () => {
         setAsideBatches: 2,
         isWritable: false,
       },
-      flush: { lastSuccessAt: null, fault: { faultClass: "transient", message: "connection refused" } },
+      flush: {
+        lastSuccessAt: null,
+        fault: {
+          faultClass: "transient",
+          message: "connection refused",
+          since: new Date(NOW - 90_000).toISOString(),
+        },
+      },
       database: { ok: false, reason: "no answer within 2 s" },
     },
     NOW,
@@ -77,7 +84,7 @@ test("what is wrong stands out", () => {
       "health    NOT ALIVE: flusher: stopped, NOT READY: stopping",
       "version   1.2.3, 4 processes, up 1 min 5 s",
       "buffer    spool: 5 events, 4.0 KiB of 8.0 KiB (50 %), CANNOT BE WRITTEN, 2 batches SET ASIDE",
-      "flush     FAILING (transient): connection refused; nothing written since the start",
+      "flush     FAILING (transient) for 1 min 30 s: connection refused; nothing written since the start",
       "database  DOES NOT ANSWER: no answer within 2 s",
     ]),
   );

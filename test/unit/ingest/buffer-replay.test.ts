@@ -200,10 +200,14 @@ describe("BufferReplay", () => {
     sink.fault = new SinkError("schema", "42P01", new Error("no such table"));
     replay.start();
     await clock.settle();
+    const failingSince = clock.now();
+    await clock.advance(60_000);
     expect(replay.sinkFault()).toBe(sink.fault);
+    expect(replay.failingSince()).toBe(failingSince);
     sink.fault = undefined;
     await clock.advance(30_000);
     expect(replay.sinkFault()).toBeUndefined();
+    expect(replay.failingSince()).toBeUndefined();
     expect(spool.removed).toEqual(["a"]);
   });
 

@@ -168,11 +168,15 @@ describe("Flusher, when the sink fails", () => {
     });
     expect(rig.logged("warn")).toEqual(["flush failed; the batch is kept and tried again"]);
     expect(rig.flusher.sinkFault()).toMatchObject({ faultClass: "transient" });
+    const failingSince = rig.clock.now();
+    await rig.advance(100);
+    expect(rig.flusher.failingSince()).toBe(failingSince);
 
     rig.sink.mode = "accept";
-    await rig.advance(100);
+    await rig.advance(200);
     expect(rig.logged("info").slice(-2)).toEqual(["flush: the database takes batches again", "flushed"]);
     expect(rig.flusher.sinkFault()).toBeUndefined();
+    expect(rig.flusher.failingSince()).toBeUndefined();
   });
 
   it.each(["schema", "unknown"] as const)(

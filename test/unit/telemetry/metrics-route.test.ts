@@ -1,4 +1,5 @@
 import { Ledger } from "../../../src/ingest/ledger.js";
+import { RefusedCalls } from "../../../src/rpc/rejections.js";
 import { Metrics } from "../../../src/telemetry/metrics.js";
 import {
   clusterMetricsRoute,
@@ -13,12 +14,14 @@ class FakeProcess {
   readonly clock = new FakeClock();
   readonly metrics = new Metrics({ clock: this.clock });
   readonly ledger = new Ledger();
+  readonly refusedCalls = new RefusedCalls();
   readonly queue = { rows: 0, inFlightRows: 0, bytes: 0, maxBytes: 100, oldestAgeMs: 0 };
 
   constructor() {
     this.metrics.watch({
       ledger: this.ledger,
       rejections: { read: () => ({}) },
+      refusedCalls: this.refusedCalls,
       queue: this.queue,
       buffer: undefined,
       flusher: { drainMs: undefined },
@@ -90,7 +93,7 @@ test("the counts of a worker that dies stay, whatever its successors count; what
     const process = new FakeProcess();
     process.ledger.accepted = 9;
     process.queue.rows = 5;
-    process.metrics.countUnhandled("malformed");
+    process.refusedCalls.add("malformed");
     process.metrics.flushes.written({ rows: 4, bytes: 320 }, { inserted: 4, duplicates: 0, dead: 0 }, 1);
     one.heard(await process.tell());
     const before = await scrape();

@@ -1,5 +1,5 @@
 import { Ledger } from "../../../src/ingest/ledger.js";
-import { Rejections } from "../../../src/rpc/rejections.js";
+import { RefusedCalls, Rejections } from "../../../src/rpc/rejections.js";
 import { METRICS, type MetricDefinition } from "../../../src/telemetry/metric-definitions.js";
 import { Metrics } from "../../../src/telemetry/metrics.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -19,6 +19,7 @@ class Rig {
     this.metrics.watch({
       ledger: this.ledger,
       rejections: { read: () => ({ invalid: 3, queue_full: 0 }) },
+      refusedCalls: new RefusedCalls(),
       queue: this.queue,
       buffer: undefined,
       flusher: this.flusher,

@@ -33,14 +33,35 @@ describe("mergeStatuses", () => {
   });
 
   it("tells the last success of any, and a fault of any", () => {
-    const fault = { faultClass: "transient", message: "connection refused" };
     const at = (minute: number) => `2026-03-03T12:0${minute}:00.000Z`;
+    const fault = { faultClass: "transient", message: "connection refused", since: at(3) };
     const merged = mergeStatuses([
       status({ flush: { lastSuccessAt: at(2), fault: null } }),
       status({ flush: { lastSuccessAt: at(3), fault } }),
       status(),
     ]);
     expect(merged.flush).toEqual({ lastSuccessAt: at(3), fault });
+  });
+
+  it("tells the fault that began first", () => {
+    const failing = (minute: number) => {
+      const since = `2026-03-03T12:0${minute}:00.000Z`;
+      return status({ flush: { lastSuccessAt: null, fault: { faultClass: "unknown", message: "", since } } });
+    };
+    const merged = mergeStatuses([failing(5), failing(3), failing(4)]);
+    expect(merged.flush.fault?.since).toBe("2026-03-03T12:03:00.000Z");
+  });
+
+  it("adds up what was refused, and has the page of any", () => {
+    const { refused } = status();
+    const full = status({
+      refused: { events: { ...refused.events, queue_full: 2 }, calls: { ...refused.calls, malformed: 1 } },
+      countsPage: { port: 3000, isTls: true },
+    });
+    expect(mergeStatuses([status(), full, full])).toMatchObject({
+      refused: { events: { invalid: 0, queue_full: 4 }, calls: { malformed: 2 } },
+      countsPage: { port: 3000, isTls: true },
+    });
   });
 
   it("takes a spool that cannot be written for one that is not to be relied on", () => {

@@ -1,4 +1,5 @@
 import { Ledger } from "../../../src/ingest/ledger.js";
+import { RefusedCalls, Rejections } from "../../../src/rpc/rejections.js";
 import { Health } from "../../../src/server/health.js";
 import { StatusBoard, type StatusParts } from "../../../src/telemetry/status-board.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -14,7 +15,9 @@ function rig(overrides: Partial<StatusParts> = {}) {
     ledger,
     queue: { rows: 2, bytes: 160, maxBytes: 1_000 },
     buffer: undefined,
-    flusher: { lastFlushAt: () => undefined, sinkFault: () => undefined },
+    flusher: { lastFlushAt: () => undefined, sinkFault: () => undefined, failingSince: () => undefined },
+    rejections: new Rejections(),
+    refusedCalls: new RefusedCalls(),
     replay: undefined,
     readTables: async () => TABLES,
     ...overrides,
@@ -51,7 +54,7 @@ describe("StatusBoard", () => {
         setAsideBatches: 2,
         isWritable: false,
       },
-      flusher: { lastFlushAt: () => at, sinkFault: () => fault },
+      flusher: { lastFlushAt: () => at, sinkFault: () => fault, failingSince: () => at + 1_000 },
     });
     board.watch(parts);
     health.setServing();
@@ -71,7 +74,11 @@ describe("StatusBoard", () => {
       },
       flush: {
         lastSuccessAt: "2026-03-03T00:00:00.000Z",
-        fault: { faultClass: "schema", message: "relation does not exist" },
+        fault: {
+          faultClass: "schema",
+          message: "relation does not exist",
+          since: "2026-03-03T00:00:01.000Z",
+        },
       },
       database: { ok: true, ...TABLES },
     });
@@ -79,10 +86,30 @@ describe("StatusBoard", () => {
 
   it("tells why what is in the buffer is not replayed while nothing else fails", async () => {
     const fault = { faultClass: "unknown", message: "no such thing" };
-    const { board, parts } = rig({ replay: { sinkFault: () => fault } });
+    const { board, parts } = rig({ replay: { sinkFault: () => fault, failingSince: () => 0 } });
     board.watch(parts);
     expect(await board.read()).toMatchObject({
-      flush: { fault: { faultClass: "unknown", message: "the buffer cannot be replayed: no such thing" } },
+      flush: {
+        fault: {
+          faultClass: "unknown",
+          message: "the buffer cannot be replayed: no such thing",
+          since: "1970-01-01T00:00:00.000Z",
+        },
+      },
+    });
+  });
+
+  it("tells what was refused, and where the counts page is", async () => {
+    const { board, parts } = rig();
+    expect(await board.read()).toMatchObject({ refused: { events: { invalid: 0 } }, countsPage: null });
+    const [rejections, refusedCalls] = [new Rejections(), new RefusedCalls()];
+    board.watch({ ...parts, rejections, refusedCalls });
+    board.showCountsPage({ port: 3000, isTls: false });
+    rejections.add("queue_full", 3);
+    refusedCalls.add("unauthenticated");
+    expect(await board.read()).toMatchObject({
+      refused: { events: { invalid: 0, queue_full: 3 }, calls: { malformed: 0, unauthenticated: 1 } },
+      countsPage: { port: 3000, isTls: false },
     });
   });
 

@@ -1,11 +1,13 @@
 import type { ServiceStatus } from "../../../src/telemetry/service-status.js";
 import {
   addSample,
+  axisTimes,
   chartTop,
   HISTORY_MS,
   linePath,
   percentOf,
   type Sample,
+  silentSince,
 } from "../../../web/status/samples.js";
 import { aStatus } from "../../support/status.js";
 
@@ -124,4 +126,21 @@ test("no room is no percentage", () => {
     percentOf({ bytes: 0, maxBytes: 0 }),
     percentOf(null),
   ]).toEqual([25, 0, 0]);
+});
+
+test("PostgreSQL is silent since the first sample of those in which it has not answered, up to now", () => {
+  const silent = { ok: false, reason: "no answer within 2 s" } as const;
+  const good = { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 } as const;
+  const samples = [silent, good, silent, silent].reduce<Sample[]>(
+    (all, database, i) => addSample(all, statusAt(2 * i, 0, { database }), NOW + 2_000 * i),
+    [],
+  );
+  expect(silentSince(samples)).toBe(NOW + 4_000);
+  expect(silentSince(samples.slice(0, 2))).toBeNull();
+  expect(silentSince([])).toBeNull();
+});
+
+test("the time axis ends with the newest sample", () => {
+  const samples = samplesOf(0, 0);
+  expect(axisTimes(samples)).toEqual([NOW + 2_000 - HISTORY_MS, NOW + 2_000 - HISTORY_MS / 2, NOW + 2_000]);
 });

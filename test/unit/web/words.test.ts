@@ -1,9 +1,14 @@
 import type { ServiceStatus } from "../../../src/telemetry/service-status.js";
 import { addSample } from "../../../web/status/samples.js";
-import { describe as describeSample, judge, WARNING } from "../../../web/status/words.js";
+import { clockTime, describe as describeSample, judge, WARNING } from "../../../web/status/words.js";
 import { aStatus } from "../../support/status.js";
 
 const NOW = Date.UTC(2026, 2, 3, 12);
+const FAULT = {
+  faultClass: "transient",
+  message: "connection refused",
+  since: new Date(NOW - 90_000).toISOString(),
+};
 const GOOD: ServiceStatus = aStatus({
   uptimeMs: 93_784_000,
   events: {
@@ -57,6 +62,8 @@ test("a status has words for each place of the page", () => {
     duplicates: "8",
     dead: "0",
     books: "They balance.",
+    refusedEvents: "0",
+    refusedCalls: "0",
     lastFlush: "2 s ago",
     partitions: "7 days ahead",
     deadLetters: "0",
@@ -79,7 +86,7 @@ test("what somebody should look at begins with a warning", () => {
         setAsideBatches: 1,
         isWritable: false,
       },
-      flush: { lastSuccessAt, fault: { faultClass: "transient", message: "connection refused" } },
+      flush: { lastSuccessAt, fault: FAULT },
       database: { ok: true, daysAhead: 7, rowsInDefault: 4, deadLetters: 100_000 },
     }),
   ).toEqual({
@@ -120,11 +127,57 @@ test.each([
 ])("alive %s and ready %s has its verdict", (isAlive, isReady, verdict) => {
   const liveness = isAlive ? { ok: true as const } : { ok: false as const, reason: "dead part" };
   const readiness = isReady ? { ok: true as const } : { ok: false as const, reason: "no takers" };
-  expect(judge({ ...GOOD, liveness, readiness })).toEqual(verdict);
+  expect(judge({ ...GOOD, liveness, readiness }, null)).toEqual(verdict);
+});
+
+describe("while PostgreSQL takes no events", () => {
+  const buffer = { ...(GOOD.buffer as NonNullable<ServiceStatus["buffer"]>), rows: 5_678 };
+
+  test("the verdict says since when, why, and where the events are", () => {
+    const failing = { ...GOOD, buffer, flush: { lastSuccessAt: null, fault: FAULT } };
+    expect(judge(failing, null)).toEqual({
+      level: "poor",
+      verdict: "Ready, but PostgreSQL takes no events",
+      reason:
+        `Since ${clockTime(NOW - 90_000)}: connection refused\n` +
+        "Events that wait: 62 in memory, 5,678 in the buffer (spool, on disk). New ones are accepted while there is room.",
+    });
+  });
+
+  test("the verdict is not good either when nothing is there to be written", () => {
+    const database = { ok: false as const, reason: "no answer within 2 s" };
+    const { level, reason } = judge({ ...GOOD, buffer: null, database }, NOW - 5_000);
+    expect([level, reason.split("\n")]).toEqual([
+      "poor",
+      [
+        `Since ${clockTime(NOW - 5_000)}: no answer within 2 s`,
+        "Events that wait: 62 in memory. New ones are accepted while there is room.",
+      ],
+    ]);
+    expect(judge({ ...GOOD, database }, null).reason).toMatch(/^no answer within 2 s\n/);
+  });
+
+  test("the reason why the service is not ready comes first", () => {
+    const flush = { lastSuccessAt: null, fault: FAULT };
+    const { verdict, reason } = judge({ ...GOOD, flush, readiness: { ok: false, reason: "no room" } }, null);
+    expect([verdict, reason.split("\n")[0]]).toEqual(["Not ready", "no room"]);
+  });
+});
+
+test("what was refused has its reasons", () => {
+  const { events, calls } = GOOD.refused;
+  const refused = {
+    events: { ...events, invalid: 1_200, queue_full: 3 },
+    calls: { ...calls, unauthenticated: 1 },
+  };
+  expect(wordsOf({ ...GOOD, refused })).toMatchObject({
+    refusedEvents: "1,203: 1,200 invalid, 3 queue full",
+    refusedCalls: "1: 1 unauthenticated",
+  });
 });
 
 test("a worker that takes no events shows, although the others do", () => {
-  expect(judge({ ...GOOD, readiness: { ok: true, reason: "worker 1: no room" } })).toEqual({
+  expect(judge({ ...GOOD, readiness: { ok: true, reason: "worker 1: no room" } }, null)).toEqual({
     level: "poor",
     verdict: "Partly ready",
     reason: "worker 1: no room",
