@@ -22,7 +22,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --workspaces=false
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production \
-    HOST=0.0.0.0 \
+    HOST=:: \
     DATA_DIR=/var/lib/stats-service
 WORKDIR /app
 # The second for `docker exec`: commands are then called as the documents call them.

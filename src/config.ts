@@ -123,10 +123,17 @@ const SERVICE_SETTINGS = {
     .string()
     .meta({ format: "IP address or host name" })
     .prefault("127.0.0.1")
-    .describe("Address that the RPC and admin ports listen on; 0.0.0.0 for all."),
+    .describe("Address that the RPC port listens on; :: for all, of IPv4 and IPv6."),
   port: wholeNumber(0, PORT_MAX)
     .prefault("3000")
     .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
+  adminHost: z
+    .string()
+    .meta({ format: "IP address or host name" })
+    .optional()
+    .describe(
+      "Address that the admin port listens on, so that it can be private where the RPC port is public.",
+    ),
   adminPort: wholeNumber(0, PORT_MAX)
     .prefault("3001")
     .describe("Port for the live page, /healthz, /readyz, /status and /metrics. 0: any free one."),
@@ -345,7 +352,10 @@ export type Settings = Values<typeof SETTINGS>;
 export type SettingName = keyof Settings;
 
 /** What the service runs by: its settings, and what follows from them. */
-export type Config = Omit<Values<typeof SERVICE_SETTINGS>, "spoolDir"> & { readonly spoolDir: string };
+export type Config = Omit<Values<typeof SERVICE_SETTINGS>, "spoolDir" | "adminHost"> & {
+  readonly spoolDir: string;
+  readonly adminHost: string;
+};
 
 /** The values of settings in an environment: by their names in code, or by their names there. */
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -413,6 +423,7 @@ function contradictionsOfRole({ role, bufferUrl, databaseUrl, workers }: Partial
 
 /** What settings are when they are absent, if that follows from others. As text, under their names in code. */
 const DERIVED_DEFAULTS: Readonly<Record<string, string>> = {
+  adminHost: "HOST",
   spoolDir: "DATA_DIR/spool",
   statsUrl: "http://HOST:PORT",
 };
@@ -519,5 +530,9 @@ export function loadConfig(environment: Environment): Config {
   const [values, faults] = parse(serviceSettings, environment);
   throwIfAny([...faults, ...contradictions(values)]);
   const settings = values as Values<typeof SERVICE_SETTINGS>;
-  return Object.freeze({ ...settings, spoolDir: settings.spoolDir ?? join(settings.dataDir, "spool") });
+  return Object.freeze({
+    ...settings,
+    spoolDir: settings.spoolDir ?? join(settings.dataDir, "spool"),
+    adminHost: settings.adminHost ?? settings.host,
+  });
 }

@@ -73,11 +73,11 @@ async function serve(config: Config, signals: EarlySignals): Promise<number> {
 }
 
 /** What to call, and what to open in a browser. */
-function urlsOf({ host, port, adminPort }: ServiceAddress, { tlsCertFile }: Config) {
+function urlsOf({ host, port, adminPort }: ServiceAddress, { tlsCertFile, adminHost }: Config) {
   const scheme = tlsCertFile === undefined ? "http" : "https";
   return {
     url: urlOf(scheme, host, port),
-    ...(adminPort !== undefined && { adminUrl: urlOf("http", host, adminPort) }),
+    ...(adminPort !== undefined && { adminUrl: urlOf("http", adminHost, adminPort) }),
   };
 }
 

@@ -7,7 +7,7 @@ export const SERVICE_URL_SETTINGS = ["statsUrl", "host", "port", "tlsCertFile"] 
 export type ServiceUrlSetting = (typeof SERVICE_URL_SETTINGS)[number];
 
 /** Addresses that stand for all of the machine's, and one that can be connected to. */
-const LOOPBACK: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
+const LOOPBACK: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "127.0.0.1" };
 
 /** A URL of a port that listens on `host`, for callers on this machine. */
 export function urlOf(scheme: "http" | "https", host: string, port: number): string {

@@ -17,7 +17,7 @@ const TIMEOUT_MS = 10_000;
 /** The parts that every status has. */
 const PARTS: readonly (keyof ServiceStatus)[] = ["liveness", "readiness", "events", "queue", "flush"];
 
-const SETTINGS = ["host", "adminPort"] as const;
+const SETTINGS = ["adminHost", "host", "adminPort"] as const;
 
 interface StatusOptions {
   readonly adminUrl?: string;
@@ -30,7 +30,7 @@ export const defineStatus: CommandDefinition = (command, line) => {
       "Show the state of a running service: health, queue, buffer, last flush, database.\n\n" +
         "Ends with 0 if it is ready, 1 if it is not, 69 if no service answers.",
     )
-    .option("--admin-url <URL>", "its admin port (default: the one at HOST and ADMIN_PORT)", parseUrl)
+    .option("--admin-url <URL>", "its admin port (default: the one at ADMIN_HOST and ADMIN_PORT)", parseUrl)
     .option("--json", "all of it as one line of JSON");
   line.runs(command, SETTINGS, showStatus);
 };
@@ -51,9 +51,9 @@ async function showStatus({
   return status.liveness.ok && status.readiness.ok ? 0 : 1;
 }
 
-function adminUrlOf({ host, adminPort }: Pick<Settings, (typeof SETTINGS)[number]>): string {
+function adminUrlOf({ adminHost, host, adminPort }: Pick<Settings, (typeof SETTINGS)[number]>): string {
   checkFixedPort(adminPort, "ADMIN_PORT", "--admin-url");
-  return urlOf("http", host, adminPort);
+  return urlOf("http", adminHost ?? host, adminPort);
 }
 
 /**

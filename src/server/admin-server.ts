@@ -27,6 +27,8 @@ export type AdminRoute = () => AdminAnswer | Promise<AdminAnswer>;
 /** What {@link AdminServer} needs. */
 export interface AdminServerOptions {
   readonly host: string;
+  /** The setting that holds the host. Default: ADMIN_HOST. */
+  readonly hostSetting?: string;
   /** 0 lets the system choose. */
   readonly port: number;
   readonly health: HealthProbes;
@@ -91,8 +93,8 @@ export class AdminServer implements AsyncDisposable {
     if (this.#state !== "new" || this.#started !== undefined) {
       throw new Error(`an AdminServer listens once; it is ${this.#state}`);
     }
-    const { host, port } = this.#options;
-    this.#started = listen(this.#server, { host, port, hostSetting: "HOST", portSetting: "ADMIN_PORT" });
+    const { host, port, hostSetting = "ADMIN_HOST" } = this.#options;
+    this.#started = listen(this.#server, { host, port, hostSetting, portSetting: "ADMIN_PORT" });
     try {
       const bound = await this.#started;
       this.#state = "listening";

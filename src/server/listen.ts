@@ -2,6 +2,7 @@
 import type { AddressInfo, Server } from "node:net";
 import ipaddr from "ipaddr.js";
 import type { Logger } from "pino";
+import { codeOf } from "../util/error-message.js";
 
 /** Where a server listens, and by which settings it was told so. */
 export interface ListenTarget {
@@ -31,20 +32,33 @@ export class ListenError extends Error {
  * @throws {ListenError} naming the setting to change; its `cause` is the system's error.
  */
 export async function listen(server: Server, target: ListenTarget): Promise<BoundAddress> {
-  await new Promise<void>((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException) => {
+  try {
+    await bind(server, target);
+  } catch (error) {
+    const isWithoutIpv6 = target.host === "::" && codeOf(error) === "EAFNOSUPPORT";
+    if (!isWithoutIpv6) {
+      throw new ListenError(explain(error as NodeJS.ErrnoException, target), { cause: error });
+    }
+    // "All addresses" of a machine without IPv6.
+    return listen(server, { ...target, host: "0.0.0.0" });
+  }
+  const { address, port } = server.address() as AddressInfo;
+  return { host: address, port };
+}
+
+function bind(server: Server, { host, port }: ListenTarget): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error) => {
       server.off("listening", onListening);
-      reject(new ListenError(explain(error, target), { cause: error }));
+      reject(error);
     };
     const onListening = () => {
       server.off("error", onError);
       resolve();
     };
     server.once("error", onError).once("listening", onListening);
-    server.listen({ host: target.host, port: target.port });
+    server.listen({ host, port });
   });
-  const { address, port } = server.address() as AddressInfo;
-  return { host: address, port };
 }
 
 function explain(error: NodeJS.ErrnoException, target: ListenTarget): string {

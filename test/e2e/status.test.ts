@@ -96,3 +96,27 @@ test.each([["1"], ["2"]])("the admin port shows people the same, with WORKERS=%s
   const page = await fetch(`${service.adminUrl}/`);
   expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
 });
+
+test("the admin port listens on ADMIN_HOST, where status finds it", async () => {
+  const adminPort = await freePort();
+  await using service = await ServiceProcess.start({
+    DATABASE_URL: "postgres://nobody@127.0.0.1:1/none",
+    HOST: "::",
+    ADMIN_HOST: "127.0.0.2",
+    ADMIN_PORT: String(adminPort),
+  });
+  const adminUrl = `http://127.0.0.2:${adminPort}`;
+  expect(service.find("ready")).toMatchObject({ host: "::", adminUrl });
+  for (const host of ["127.0.0.1", "[::1]"]) {
+    const url = `http://${host}:${service.port}`;
+    expect(await push(url, { property: "news", section: 1, item: 1 })).toMatchObject({ status: 200 });
+    await expect(fetch(`http://${host}:${adminPort}/healthz`)).rejects.toThrow();
+  }
+  await using status = ServiceProcess.spawn(["status", "--json"], {
+    HOST: "::",
+    ADMIN_HOST: "127.0.0.2",
+    ADMIN_PORT: String(adminPort),
+  });
+  await status.ended();
+  expect(JSON.parse(status.stdout)).toMatchObject({ liveness: { ok: true } });
+});

@@ -316,8 +316,8 @@ describe("settingDocs", () => {
   it("tells the defaults truly", () => {
     const defaults = Object.fromEntries(settingDocs.map((doc) => [doc.name, doc.default]));
     expect(defaults).toMatchObject({ HOST: "127.0.0.1", PORT: "3000", DATA_DIR: ".data", DATABASE_URL: "" });
-    const { spoolDir: _, ...plain } = loadConfig({});
-    const { SPOOL_DIR: __, STATS_URL: ___, ...plainDefaults } = defaults;
+    const { spoolDir: _, adminHost: __, ...plain } = loadConfig({});
+    const { SPOOL_DIR: ___, STATS_URL: ____, ADMIN_HOST: _____, ...plainDefaults } = defaults;
     expect(loadConfig(plainDefaults)).toMatchObject(plain);
   });
 

@@ -26,5 +26,8 @@ export function adminParts(): Registrations<AdminParts> {
 }
 
 function createAdminServer({ config, health, adminRoutes, logger }: Needs): AdminServer | undefined {
-  return new AdminServer({ host: config.host, port: config.adminPort, health, routes: adminRoutes, logger });
+  const { host, adminHost, adminPort: port } = config;
+  // By the name that the operator has given.
+  const hostSetting = adminHost === host ? "HOST" : "ADMIN_HOST";
+  return new AdminServer({ host: adminHost, hostSetting, port, health, routes: adminRoutes, logger });
 }

@@ -126,7 +126,7 @@ describe("the Kubernetes manifests", () => {
   });
 
   it("opens the ports that the service listens on, to all of the cluster", async () => {
-    expect(config.host).toBe("0.0.0.0");
+    expect(config.host).toBe("::");
     expect(container.ports).toEqual([
       { name: "rpc", containerPort: config.port },
       { name: "admin", containerPort: config.adminPort },

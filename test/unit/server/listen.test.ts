@@ -1,5 +1,6 @@
+import { createServer, type ListenOptions, type Server } from "node:net";
 import { pino } from "pino";
-import { isLoopback, warnIfExposed } from "../../../src/server/listen.js";
+import { isLoopback, listen, warnIfExposed } from "../../../src/server/listen.js";
 
 test.each(["localhost", "127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])(
   "only this machine reaches %s",
@@ -48,4 +49,21 @@ test.each([
 
 test("a service that only this machine reaches says nothing of it", () => {
   expect(warnings("127.0.0.1", "20.20.2", "1.61.0")).toEqual([]);
+});
+
+test("all addresses are those of IPv4 where there is no IPv6", async () => {
+  const server = createServer();
+  const listenAnywhere = server.listen.bind(server);
+  // As the system answers where the kernel was started without IPv6.
+  server.listen = ((options: ListenOptions) => {
+    if (options.host === "::") {
+      const fault = Object.assign(new Error("address family not supported"), { code: "EAFNOSUPPORT" });
+      process.nextTick(() => server.emit("error", fault));
+      return server;
+    }
+    return listenAnywhere(options);
+  }) as Server["listen"];
+  const target = { host: "::", port: 0, hostSetting: "HOST", portSetting: "PORT" };
+  expect(await listen(server, target)).toMatchObject({ host: "0.0.0.0" });
+  server.close();
 });
