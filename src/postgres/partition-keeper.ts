@@ -51,7 +51,12 @@ export class PartitionKeeper {
   async makeMissing(): Promise<void> {
     const range = { daysBehind: DAYS_BEHIND, daysAhead: DAYS_AHEAD };
     const { signal } = this.#job;
-    const { made, detached, crowded } = await createPartitions(this.#pool, this.#clock.now(), range, signal);
+    const { made, detached, crowded, refused } = await createPartitions(
+      this.#pool,
+      this.#clock.now(),
+      range,
+      signal,
+    );
     if (made.length > 0) {
       this.#logger.info({ partitions: describePartitions(made) }, "partitions made");
     }
@@ -60,7 +65,13 @@ export class PartitionKeeper {
       "partitions of recent days are detached; rows of those days go to the default partition",
     );
     this.#warnOf(crowded, "days have too many rows in the default partition to move them; they stay there");
-    this.#unmade = [...detached, ...crowded];
+    for (const { name, reason } of refused.filter((each) => !this.#unmade.includes(each.name))) {
+      this.#logger.error(
+        { partition: name, reason },
+        "a partition cannot be made; rows of its day go to the default partition",
+      );
+    }
+    this.#unmade = [...detached, ...crowded, ...refused.map(({ name }) => name)];
   }
 
   /** Makes what is missing now; a failure is logged and tried again in a minute. */

@@ -3,7 +3,9 @@
  * missing; it never drops one (retention.ts does).
  */
 import type { Pool, PoolClient } from "pg";
+import { messageOf } from "../util/error-message.js";
 import { inTransaction, withConnection } from "./pool.js";
+import { classifyFault, QUERY_CANCELED, sqlstateOf } from "./sqlstate.js";
 
 export const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -85,6 +87,15 @@ export interface CreatedPartitions {
   readonly detached: readonly string[];
   /** Too many rows of the day are in the default partition: they stay there, and so do those to come. */
   readonly crowded: readonly string[];
+  /** PostgreSQL refused to make them, or to move a row into them. */
+  readonly refused: readonly RefusedPartition[];
+}
+
+/** A partition that could not be made, for a reason that is about its day alone. */
+export interface RefusedPartition {
+  readonly name: string;
+  /** PostgreSQL's words. */
+  readonly reason: string;
 }
 
 /**
@@ -100,15 +111,33 @@ export function createPartitions(
 ): Promise<CreatedPartitions> {
   return withConnection(pool, signal, async (client) => {
     const states: [string, PartitionState][] = [];
+    const refused: RefusedPartition[] = [];
     for (const table of PARTITIONED_TABLES) {
       for (const partition of await missingPartitions(client, table, nowMs, range)) {
-        states.push([partition.name, await createPartition(client, table, partition)]);
+        try {
+          states.push([partition.name, await createPartition(client, table, partition)]);
+        } catch (error) {
+          refused.push({ name: partition.name, reason: refusalOf(error) });
+        }
       }
     }
     const those = (wanted: PartitionState) =>
       states.filter(([, state]) => state === wanted).map(([name]) => name);
-    return { made: those("made"), detached: those("detached"), crowded: those("crowded") };
+    return { made: those("made"), detached: those("detached"), crowded: those("crowded"), refused };
   });
+}
+
+/**
+ * What PostgreSQL says against one day, such as that a constraint refuses a row that would have to be moved. A fault of
+ * the connection, of the rights or of the lock on the table says the same of each day, and is thrown.
+ */
+function refusalOf(error: unknown): string {
+  const isOfTheDay = classifyFault(error) !== "schema" && classifyFault(error) !== "transient";
+  const isTooSlow = sqlstateOf(error) === QUERY_CANCELED;
+  if (sqlstateOf(error) === undefined || !(isOfTheDay || isTooSlow)) {
+    throw error;
+  }
+  return messageOf(error);
 }
 
 /** `attached`: another service made it in the same moment. */
@@ -128,10 +157,10 @@ async function missingPartitions(
   return wanted.filter(({ name }) => !existing.has(name));
 }
 
-/** The names of all partitions of a table; with their schema where it is not the one that is searched first. */
+/** The names of all partitions of a table, without their schema. */
 export async function partitionNames(pool: Pool | PoolClient, table: PartitionedTable): Promise<Set<string>> {
   const { rows } = await pool.query<{ name: string }>(
-    "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = $1::regclass",
+    "SELECT relname AS name FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = $1::regclass",
     [table],
   );
   return new Set(rows.map(({ name }) => name));

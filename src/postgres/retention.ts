@@ -19,6 +19,8 @@ import { DEPENDENT_OBJECTS_STILL_EXIST, LOCK_NOT_AVAILABLE, sqlstateOf } from ".
 export interface ExpiredPartition {
   readonly table: PartitionedTable;
   readonly name: string;
+  /** The name as SQL needs it: quoted, and with its schema, where it must be. */
+  readonly sqlName: string;
   /** PostgreSQL's estimate; null when it has none yet. */
   readonly rows: number | null;
   /** On disk, indexes included. */
@@ -141,7 +143,8 @@ async function dropEach(
 }
 
 const PARTITIONS = `
-  SELECT partition.oid::regclass::text AS name, pg_get_expr(partition.relpartbound, partition.oid) AS bound,
+  SELECT partition.relname AS name, partition.oid::regclass::text AS "sqlName",
+    pg_get_expr(partition.relpartbound, partition.oid) AS bound,
     nullif(partition.reltuples, -1)::float8 AS rows,
     coalesce(pg_total_relation_size(partition.oid), 0)::float8 AS bytes
   FROM pg_inherits JOIN pg_class AS partition ON partition.oid = inhrelid
@@ -154,10 +157,13 @@ async function expiredPartitions(
   table: PartitionedTable,
   firstKeptMs: number,
 ): Promise<ExpiredPartition[]> {
-  const { rows } = await client.query<{ name: string; bound: string; rows: number | null; bytes: number }>(
-    PARTITIONS,
-    [table],
-  );
+  const { rows } = await client.query<{
+    name: string;
+    sqlName: string;
+    bound: string;
+    rows: number | null;
+    bytes: number;
+  }>(PARTITIONS, [table]);
   return rows
     .filter(({ name, bound }) => {
       const day = dayOf(name);
@@ -166,12 +172,11 @@ async function expiredPartitions(
         day !== undefined &&
         day < firstKeptMs &&
         expected !== undefined &&
-        // The name may have its schema before it.
-        `.${name}`.endsWith(`.${expected.name}`) &&
+        name === expected.name &&
         bound === `FOR VALUES FROM ('${expected.from}') TO ('${expected.to}')`
       );
     })
-    .map(({ name, rows: estimate, bytes }) => ({ table, name, rows: estimate, bytes }));
+    .map(({ name, sqlName, rows: estimate, bytes }) => ({ table, name, sqlName, rows: estimate, bytes }));
 }
 
 /** The first millisecond of the day that a partition is named after; undefined when it is named otherwise. */
@@ -185,20 +190,20 @@ function dayOf(name: string): number | undefined {
  * under load there is always a COPY that ends soon; once we have it, inserts wait for us, so whoever is at the partitions
  * themselves makes us give up. The parent comes first, as in each query, so that this cannot deadlock.
  */
-function drop(client: PoolClient, { table, name }: ExpiredPartition): Promise<boolean> {
+function drop(client: PoolClient, { table, sqlName }: ExpiredPartition): Promise<boolean> {
   return inTransaction(client, async () => {
     await client.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await client.query(`LOCK TABLE ONLY ${table} IN ACCESS EXCLUSIVE MODE`);
     // Another service may have dropped it, or somebody may have detached it to keep it, while we waited.
     const { rowCount } = await client.query(
       "SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1) AND inhparent = $2::regclass",
-      [name, table],
+      [sqlName, table],
     );
     if (rowCount === 0) {
       return false;
     }
-    await client.query(`LOCK TABLE ${table}_default, ${name} IN ACCESS EXCLUSIVE MODE NOWAIT`);
-    await client.query(`DROP TABLE ${name}`);
+    await client.query(`LOCK TABLE ${table}_default, ${sqlName} IN ACCESS EXCLUSIVE MODE NOWAIT`);
+    await client.query(`DROP TABLE ${sqlName}`);
     return true;
   });
 }

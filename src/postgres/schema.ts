@@ -1,5 +1,6 @@
 /** Sees to it, once, that the database is as this version needs it before anything is written to it. */
 
+import type { Clock } from "../util/clock.js";
 import { orAborted } from "./pool.js";
 import { isOutage } from "./sqlstate.js";
 
@@ -8,7 +9,11 @@ export interface SchemaDeps {
   readonly migrate: (signal: AbortSignal) => Promise<unknown>;
   /** Makes missing partitions. Not fatal: without one, rows go to the default partition. */
   readonly createPartitions: () => Promise<void>;
+  readonly clock: Pick<Clock, "schedule">;
 }
+
+/** Longest wait for partitions, in milliseconds: they go on being made, and rows that have none go to the default one. */
+const PARTITIONS_TIMEOUT_MS = 10_000;
 
 /** The schema of the database. */
 export class Schema {
@@ -48,8 +53,16 @@ export class Schema {
     }
   }
 
+  /** The commit of a partition may wait as long as a standby does not answer; nobody who pushes has to. */
+  #createPartitions(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#deps.clock.schedule(PARTITIONS_TIMEOUT_MS, resolve);
+      void this.#deps.createPartitions().then(resolve, reject).finally(cancel);
+    });
+  }
+
   async #prepare(signal: AbortSignal): Promise<void> {
     await this.#deps.migrate(signal);
-    await orAborted(signal, this.#deps.createPartitions);
+    await orAborted(signal, () => this.#createPartitions());
   }
 }

@@ -39,9 +39,10 @@ function chooseDatabaseUrl({ config, embeddedPostgres }: Needs): string {
   return url;
 }
 
-function createSchema({ databaseUrl, makePartitions, logger }: Needs): Schema {
+function createSchema({ databaseUrl, makePartitions, clock, logger }: Needs): Schema {
   return new Schema({
     migrate: (signal) => migrate({ url: databaseUrl, directory: migrationsDirectory, logger, signal }),
     createPartitions: makePartitions,
+    clock,
   });
 }

@@ -61,6 +61,7 @@ describe("createPartitions", () => {
       made: [...NAMES, ...DEAD_NAMES],
       detached: [],
       crowded: [],
+      refused: [],
     });
     expect(await partitions()).toEqual(NAMES);
     expect(await partitions("incoming_dead")).toEqual(DEAD_NAMES);
@@ -74,6 +75,7 @@ describe("createPartitions", () => {
       made: ["incoming_20260311", "incoming_dead_20260311"],
       detached: [],
       crowded: [],
+      refused: [],
     });
   });
 
@@ -82,7 +84,12 @@ describe("createPartitions", () => {
     await insert(uuidv7At(NOW));
     await database.pool.query("ALTER TABLE incoming DETACH PARTITION incoming_20260303");
     const detached = ["incoming_20260303"];
-    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({ made: [], detached, crowded: [] });
+    expect(await createPartitions(database.pool, NOW, WEEK)).toEqual({
+      made: [],
+      detached,
+      crowded: [],
+      refused: [],
+    });
     expect(await partitions()).toEqual(NAMES.filter((name) => !detached.includes(name)));
     await insert(uuidv7At(NOW, 1));
     expect(await places()).toEqual({ [uuidv7At(NOW, 1)]: "incoming_default" });
@@ -167,6 +174,27 @@ describe("createPartitions", () => {
     expect(passes.flatMap(({ made }) => made).sort()).toEqual([...NAMES, ...DEAD_NAMES].sort());
     expect(await partitions()).toEqual(NAMES);
     expect(await places()).toEqual({ [uuidv7At(NOW)]: "incoming_20260303" });
+  });
+
+  it("goes on with the other days when PostgreSQL refuses to move a row of one", async () => {
+    const day = NOW - 2 * DAY_MS;
+    await insert(uuidv7At(day, 1));
+    await database.pool.query("ALTER TABLE incoming ADD CONSTRAINT odd CHECK (property_id < 42) NOT VALID");
+    const { made, refused } = await createPartitions(database.pool, NOW, WEEK);
+    const { name } = dayPartition(day);
+    expect(refused).toEqual([{ name, reason: expect.stringContaining('violates check constraint "odd"') }]);
+    expect(made).toEqual([...NAMES.filter((each) => each !== name), ...DEAD_NAMES]);
+    expect(await places()).toEqual({ [uuidv7At(day, 1)]: "incoming_default" });
+  });
+
+  it("knows its partitions when the database quotes all identifiers", async () => {
+    const { pathname } = new URL(database.url);
+    await database.pool.query(`ALTER DATABASE ${pathname.slice(1)} SET quote_all_identifiers = on`);
+    const pool = createPool({ url: database.url, logger: pino({ level: "silent" }) });
+    expect(await createPartitions(pool, NOW, WEEK)).toMatchObject({ made: [...NAMES, ...DEAD_NAMES] });
+    expect(await createPartitions(pool, NOW, WEEK)).toMatchObject({ made: [] });
+    expect(await partitionNames(pool, "incoming")).toEqual(new Set(["incoming_default", ...NAMES]));
+    await closePool(pool);
   });
 
   it("gives up when it cannot get its lock, rather than have inserts wait behind it", async () => {

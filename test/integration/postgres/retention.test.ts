@@ -1,6 +1,6 @@
-import { Pool } from "pg";
 import { pino } from "pino";
 import { createPartitions, DAY_MS, dayPartition, partitionNames } from "../../../src/postgres/partitions.js";
+import { createPool } from "../../../src/postgres/pool.js";
 import { findExpired, firstKeptDay, type Removal, removeExpired } from "../../../src/postgres/retention.js";
 import { RetentionKeeper } from "../../../src/postgres/retention-keeper.js";
 import type { TestDatabase } from "../../support/database.js";
@@ -86,6 +86,19 @@ describe("removeExpired", () => {
     expect(rows).toEqual([{ dropped: null }]);
   });
 
+  it("knows the days when the database quotes all identifiers", async () => {
+    const client = await database.pool.connect();
+    try {
+      await client.query("SET quote_all_identifiers = on");
+      expect(namesOf(await removeExpired(client, FIRST_KEPT, () => undefined))).toEqual([
+        ...OLD,
+        ...OLD_DEAD,
+      ]);
+    } finally {
+      client.release(true);
+    }
+  });
+
   it("deletes old rows that have no partition of their day, however many, and keeps newer ones", async () => {
     const old = Array.from({ length: 5_001 }, (_, n) => uuidv7At(NOW - 30 * DAY_MS, n));
     const newer = uuidv7At(NOW + 30 * DAY_MS);
@@ -166,6 +179,7 @@ test("findExpired tells what would go, and how much of it there is, and removes 
   expect(partitions[1]).toEqual({
     table: "incoming",
     name: "incoming_20260311",
+    sqlName: "incoming_20260311",
     rows: 1,
     bytes: expect.any(Number),
   });
@@ -244,7 +258,7 @@ describe("RetentionKeeper", () => {
 
   it("says when it has no right to, and removes nothing", async () => {
     await using role = await createRole(database, "GRANT ALL ON ALL TABLES IN SCHEMA public TO $role");
-    const pool = new Pool({ connectionString: role.url });
+    const pool = createPool({ url: role.url, logger: pino({ level: "silent" }) });
     const { keeper, log } = keeperAt(new FakeClock(NOW), pool);
     await keeper.enforce();
     await keeper.close();

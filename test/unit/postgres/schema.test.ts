@@ -1,17 +1,41 @@
 import { Schema } from "../../../src/postgres/schema.js";
+import { FakeClock } from "../../support/fake-clock.js";
 
 const outage = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED", syscall: "connect" });
 const forEver = () => new Promise<never>(() => {});
 const never = new AbortController().signal;
+let clock = new FakeClock();
+
+beforeEach(() => {
+  clock = new FakeClock();
+});
 
 function schemaOf(
   migrate: (signal: AbortSignal) => Promise<unknown>,
   createPartitions: () => Promise<void> = async () => {},
 ): Schema {
-  return new Schema({ migrate, createPartitions });
+  return new Schema({ migrate, createPartitions, clock });
 }
 
 describe("Schema", () => {
+  it("waits ten seconds for partitions, and goes on without them", async () => {
+    const prepared = schemaOf(async () => {}, forEver).prepare(never);
+    let isPrepared = false;
+    void prepared.then(() => {
+      isPrepared = true;
+    });
+    await clock.advance(9_999);
+    expect(isPrepared).toBe(false);
+    await clock.advance(1);
+    await prepared;
+  });
+
+  it("leaves no timer behind when the partitions are made", async () => {
+    await schemaOf(async () => {}).prepare(never);
+    await clock.settle();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it("is prepared once, however many ask", async () => {
     let migrations = 0;
     const schema = schemaOf(async () => void migrations++);
