@@ -6,10 +6,12 @@ import { NATS_URL_EXAMPLE, NATS_URL_RULE, parseNatsUrl } from "./buffer/jetstrea
 import { spoolMinBytes } from "./buffer/spool/spool.js";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
+import { parseConnectionString } from "./postgres/connection-string.js";
 import { DEFAULT_BODY_LIMITS, DEFAULT_MAX_STOCK_CALLS } from "./rpc/limits.js";
 import { isProxyRange, PROXY_HEADERS } from "./server/caller-address.js";
 import { isOrigin } from "./server/cors.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
+import { messageOf } from "./util/error-message.js";
 
 /** One setting, as `--help` and the documentation show it. */
 export interface SettingDoc {
@@ -90,17 +92,13 @@ function isWorkerCount(value: unknown): value is number {
   return typeof value === "number" && value >= 1 && value <= WORKERS_MAX;
 }
 
-function isPostgresUrl(value: string): boolean {
-  return URL.canParse(value) && /^postgres(ql)?:$/.test(new URL(value).protocol);
-}
-
-/** As `psql` would ask for, too; what cannot be decoded would be taken for a password that PostgreSQL refuses. */
-function isPercentEncoded(value: string): boolean {
+/** Why a connection string cannot be used; undefined when it can. */
+function connectionStringFault(value: string): string | undefined {
   try {
-    decodeURIComponent(value);
-    return true;
-  } catch {
-    return false;
+    parseConnectionString(value);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
   }
 }
 
@@ -151,11 +149,17 @@ const SERVICE_SETTINGS = {
     ),
   databaseUrl: z
     .string()
-    .refine(isPostgresUrl, `must look like ${POSTGRES_URL_EXAMPLE}`)
-    .refine(isPercentEncoded, "has a % that begins no code of a character: write %25 for a %")
+    .superRefine((value, context) => {
+      const message = connectionStringFault(value);
+      if (message !== undefined) {
+        context.addIssue({ code: "custom", message });
+      }
+    })
     .meta({ format: POSTGRES_URL_EXAMPLE })
     .optional()
-    .describe("PostgreSQL, 13 to 18. Absent: a PostgreSQL of the service's own, kept in DATA_DIR."),
+    .describe(
+      "PostgreSQL, 13 to 18, by a URL that is read as libpq reads it, with several hosts if need be. Absent: a PostgreSQL of the service's own, kept in DATA_DIR.",
+    ),
   retentionDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
     .optional()
     .describe(

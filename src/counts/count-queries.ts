@@ -70,11 +70,11 @@ export function createQueryPool({ url, logger, timeoutMs, maxInFlight }: QueryPo
     createPool({
       url,
       logger,
+      statementTimeoutMs: timeoutMs,
       settings: {
         max,
         // A query may wait for those before it.
         connectionTimeoutMillis: timeoutMs,
-        statement_timeout: timeoutMs,
         query_timeout: timeoutMs + ANSWER_GRACE_MS,
         application_name: "stats-service queries",
       },

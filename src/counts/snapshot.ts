@@ -1,5 +1,6 @@
 /** One look at the database that all parts of an answer come from; it writes nothing. */
 import type { PoolClient, QueryResult } from "pg";
+import { transactionSettings } from "../postgres/pool.js";
 import type { TimeRange } from "./calendar.js";
 import { TIERS, type TierState } from "./tiers.js";
 
@@ -24,7 +25,8 @@ const MS_OF = (column: string) => `extract(epoch FROM ${column})::float8 * 1000`
 const SETTINGS =
   "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL work_mem = '64MB'";
 
-const BEGIN = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+const begin = (client: PoolClient) => `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+  ${transactionSettings(client)};
   ${SETTINGS};
   SELECT pg_backend_pid() AS pid;
   SELECT tier, ${MS_OF("fresh_at")} AS fresh_at, ${MS_OF("kept_from")} AS kept_from FROM counts_state;
@@ -44,7 +46,7 @@ export async function inSnapshot<T>(
 ): Promise<T> {
   try {
     // As one simple query: one journey to the server. pg gives a result for each statement then.
-    const results = (await client.query(BEGIN)) as unknown as QueryResult[];
+    const results = (await client.query(begin(client))) as unknown as QueryResult[];
     const [backends, states, incomplete] = results.slice(-3) as [
       QueryResult<{ pid: number }>,
       QueryResult<StateRow>,

@@ -21,7 +21,7 @@ function copyDataHeader(bytes: number): Buffer {
   return header;
 }
 
-/** One COPY. Hand it to `client.query`, then await {@link CopyIn.done}. */
+/** One COPY, which may be the last of several statements. Hand it to `client.query`, then await {@link CopyIn.done}. */
 export class CopyIn implements Submittable {
   /**
    * Resolves when all is in and the connection is free, with the number of rows that PostgreSQL kept: triggers may drop
@@ -64,7 +64,12 @@ export class CopyIn implements Submittable {
     stream.uncork();
   }
 
-  /** `text` is the tag of the command, "COPY 42". */
+  /** What the statements before the COPY say is of no interest. */
+  handleRowDescription(): void {}
+
+  handleDataRow(): void {}
+
+  /** `text` is the tag of a command; that of the COPY, "COPY 42", is the last. */
   handleCommandComplete({ text }: { readonly text: string }): void {
     this.#rows = Number(text.split(" ")[1]);
   }

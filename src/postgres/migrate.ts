@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { PoolClient } from "pg";
 import type { Logger } from "pino";
 import type { FaultClass } from "../util/fault-class.js";
-import { closePool, createPool, withConnection } from "./pool.js";
+import { beginTransaction, closePool, createPool, withConnection } from "./pool.js";
 import { LOCK_NOT_AVAILABLE, sqlstateOf } from "./sqlstate.js";
 
 /** The database and the migrations of this version do not go together; a person has to look. */
@@ -90,8 +90,8 @@ export async function migrate({
   answerTimeoutMs = ANSWER_TIMEOUT_MS,
 }: MigrateOptions): Promise<string[]> {
   const migrations = await readMigrations(directory);
-  // A connection of its own: a migration may take longer than the pool lets a statement run, and ending the
-  // session is the sure way to give the lock back.
+  // A connection apart: a migration may take longer than the pool waits for an answer, and dropping the connection is
+  // the sure way to give up.
   const pool = createPool({
     url,
     logger,
@@ -103,25 +103,19 @@ export async function migrate({
   });
   try {
     return await withConnection(pool, signal, async (client) => {
-      // 0 among the pool's settings would not be sent, and the database's or the role's would hold.
-      await client.query("SET statement_timeout = 0");
-      await lock(client, lockTimeoutMs);
-      const missing = await missingMigrations(client, migrations);
-      for (const migration of missing) {
-        await applyWhenLockable(client, migration, lockTimeoutMs);
-        logger.info({ migration: migration.name }, "migration applied");
+      const applied: string[] = [];
+      for (;;) {
+        const name = await applyNext(client, migrations, lockTimeoutMs);
+        if (name === undefined) {
+          return applied;
+        }
+        logger.info({ migration: name }, "migration applied");
+        applied.push(name);
       }
-      return missing.map(({ name }) => name);
     });
   } finally {
     await closePool(pool);
   }
-}
-
-/** Keeps other services from migrating until the session ends. */
-async function lock(client: PoolClient, timeoutMs: number): Promise<void> {
-  await client.query(`SET lock_timeout = ${timeoutMs}`);
-  await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK_KEY]);
 }
 
 async function missingMigrations(client: PoolClient, migrations: readonly Migration[]): Promise<Migration[]> {
@@ -152,14 +146,26 @@ async function missingMigrations(client: PoolClient, migrations: readonly Migrat
   return migrations.filter(({ version }) => !appliedVersions.has(version));
 }
 
-/** Tries a file again for as long as others hold the locks that it needs, but not for longer than `timeoutMs`. */
-async function applyWhenLockable(client: PoolClient, migration: Migration, timeoutMs: number): Promise<void> {
-  await client.query(`SET lock_timeout = ${Math.min(LOCK_TRY_MS, timeoutMs)}`);
+/**
+ * Applies the first file that is missing, and returns its name; undefined when none is. Tries again for as long as others
+ * hold the locks that the file needs, but not for longer than `timeoutMs`.
+ */
+async function applyNext(
+  client: PoolClient,
+  migrations: readonly Migration[],
+  timeoutMs: number,
+): Promise<string | undefined> {
   const triesMax = Math.ceil(timeoutMs / (LOCK_TRY_MS + LOCK_PAUSE_SECONDS * 1000));
   for (let tries = 1; ; tries += 1) {
+    await beginMigration(client, timeoutMs);
+    const [migration] = await missingMigrations(client, migrations);
     try {
-      await apply(client, migration);
-      return;
+      if (migration !== undefined) {
+        await client.query(`SET LOCAL lock_timeout = ${Math.min(LOCK_TRY_MS, timeoutMs)}`);
+        await apply(client, migration);
+      }
+      await client.query("COMMIT");
+      return migration?.name;
     } catch (error) {
       if (sqlstateOf(error) !== LOCK_NOT_AVAILABLE || tries >= triesMax) {
         throw error;
@@ -170,9 +176,17 @@ async function applyWhenLockable(client: PoolClient, migration: Migration, timeo
   }
 }
 
-/** No rollback: a failure that is not tried again ends the session, and with it the transaction. */
+/**
+ * Begins a transaction that keeps other services from migrating until it ends. Nothing is set for the session, which a
+ * pooler may give to somebody else. No rollback where this fails: the connection is dropped then.
+ */
+async function beginMigration(client: PoolClient, lockTimeoutMs: number): Promise<void> {
+  await beginTransaction(client);
+  await client.query(`SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = ${lockTimeoutMs}`);
+  await client.query("SELECT pg_advisory_xact_lock($1)", [ADVISORY_LOCK_KEY]);
+}
+
 async function apply(client: PoolClient, { version, name, sql, hash }: Migration): Promise<void> {
-  await client.query("BEGIN");
   const file = { text: sql, query_timeout: FILE_TIMEOUT_MS };
   await client.query(file);
   await client.query("INSERT INTO stats_migrations (version, name, hash) VALUES ($1, $2, $3)", [
@@ -180,7 +194,6 @@ async function apply(client: PoolClient, { version, name, sql, hash }: Migration
     name,
     hash,
   ]);
-  await client.query("COMMIT");
 }
 
 async function readMigrations(directory: string): Promise<Migration[]> {

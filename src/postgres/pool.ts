@@ -1,12 +1,17 @@
 /** The connections to PostgreSQL: opens and ends them, with a deadline on every wait; and transactions on them. */
-import { Pool, type PoolClient, type PoolConfig } from "pg";
+import { type ClientBase, Pool, type PoolClient, type PoolConfig } from "pg";
 import type { Logger } from "pino";
+import { messageOf } from "../util/error-message.js";
+import { parseConnectionString } from "./connection-string.js";
+import { clientConfig, databaseClient } from "./database-client.js";
 import { READ_ONLY_TRANSACTION, sqlstateOf } from "./sqlstate.js";
 
 export interface PoolOptions {
   /** `postgres://` URL. */
   readonly url: string;
   readonly logger: Logger;
+  /** Longest time of a statement in a transaction, in milliseconds. Default: a little less than the wait for its answer. */
+  readonly statementTimeoutMs?: number;
   /** Further settings of `pg`'s, over ours. Default: none. */
   readonly settings?: PoolConfig;
 }
@@ -22,33 +27,45 @@ const ANSWER_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /**
- * What a session is to be, whatever the server, the database or the role say. Dates are in the form that `pg` reads. An
- * answer of DURABLE stands for a commit that is on the disk; more than that stays, and it is set even then, for what a
- * session has set a reload of the server's settings does not change. No transaction_timeout, which PostgreSQL has from 17
- * on: it ends the session, and so leaves none on which a batch that takes too long could be written in halves.
+ * What a transaction is to be, whatever the server, the database or the role say. It is set for each transaction and not
+ * for the session: a pooler such as PgBouncer hands another session to each transaction, and takes no settings at connect.
+ *
+ * Texts are in the form that we read. An answer of DURABLE stands for a commit that is on the disk; more than that stays.
+ * No transaction_timeout, which PostgreSQL has from 17 on: it ends the session, and so leaves none on which a batch that
+ * takes too long could be written in halves.
  */
-const SESSION = {
-  text: `SELECT set_config('datestyle', 'ISO', false),
+export function transactionSettings(client: ClientBase): string {
+  const timeoutMs = statementTimeouts.get(client) ?? STATEMENT_TIMEOUT_MS;
+  return `SELECT set_config('statement_timeout', '${timeoutMs}', true),
+    set_config('datestyle', 'ISO', true), set_config('quote_all_identifiers', 'off', true),
     CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
-      THEN set_config('transaction_timeout', '0', false) END,
-    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), false)`,
-  query_timeout: CONNECT_TIMEOUT_MS,
-};
+      THEN set_config('transaction_timeout', '0', true) END,
+    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), true)`;
+}
+
+/** Of the connections whose pool has a time-out of its own, in milliseconds. */
+const statementTimeouts = new WeakMap<ClientBase, number>();
+
+/**
+ * A statement without parameters as a transaction of one message, so of one journey to the server. PostgreSQL undoes it by
+ * itself when the statement fails. To be sent as a simple query.
+ */
+export function asTransaction(client: ClientBase, statement: string): string {
+  return `${transactionSettings(client)};\n${statement}`;
+}
 
 /** A pool whose connections can break at any time without ending the process. */
-export function createPool({ url, logger, settings }: PoolOptions): Pool {
+export function createPool({ url, logger, statementTimeoutMs, settings }: PoolOptions): Pool {
+  const target = parseConnectionString(url);
+  const timeoutMs = target.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
   const pool = new Pool({
-    connectionString: url,
+    ...clientConfig(target),
+    Client: databaseClient(target),
     max: MAX_CONNECTIONS,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: timeoutMs * target.servers.length,
     idleTimeoutMillis: IDLE_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
     keepAlive: true,
-    application_name: "stats-service",
-    // The types of `pg` do not know that it waits for this.
-    // oxlint-disable-next-line typescript/no-misused-promises
-    onConnect: (client) => client.query(SESSION),
     ...settings,
   });
   pool.on("error", (error) => {
@@ -56,6 +73,9 @@ export function createPool({ url, logger, settings }: PoolOptions): Pool {
   });
   // Once for each connection: the pool hands out the same client again and again.
   pool.on("connect", (client) => {
+    if (statementTimeoutMs !== undefined) {
+      statementTimeouts.set(client, statementTimeoutMs);
+    }
     client.on("error", (error) => logger.debug({ reason: error.message }, "a database connection broke"));
   });
   return pool;
@@ -145,13 +165,33 @@ export async function orAborted<T>(signal: AbortSignal, work: () => Promise<T>):
 
 /** What `work` gives, once it is committed. When it rejects, nothing of it has happened. */
 export async function inTransaction<T>(client: PoolClient, work: () => Promise<T>): Promise<T> {
-  await client.query("BEGIN");
+  await beginTransaction(client);
   try {
     const result = await work();
     await client.query("COMMIT");
     return result;
   } catch (error) {
-    await client.query("ROLLBACK").catch(() => undefined);
+    await rollBack(client, error);
     throw error;
   }
+}
+
+/** Begins a transaction that is as it must be whatever the server says. */
+export async function beginTransaction(client: PoolClient): Promise<void> {
+  await client.query(`BEGIN; ${transactionSettings(client)}`);
+}
+
+/**
+ * Undoes the transaction that ended with `fault`. A connection that gave no answer is not asked for another one: it is
+ * stuck, and whoever has it will drop it.
+ */
+async function rollBack(client: PoolClient, fault: unknown): Promise<void> {
+  if (!isUnanswered(fault)) {
+    await client.query("ROLLBACK").catch(() => undefined);
+  }
+}
+
+/** The words of `pg` for an answer that did not come in time. */
+function isUnanswered(error: unknown): boolean {
+  return messageOf(error) === "Query read timeout";
 }

@@ -4,6 +4,7 @@
  *
  * Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
+import { messageOf } from "../util/error-message.js";
 import type { FaultClass } from "../util/fault-class.js";
 
 export const EXCLUSION_VIOLATION = "23P01";
@@ -50,6 +51,12 @@ export function sqlstateOf(error: unknown): string | undefined {
     : undefined;
 }
 
+/** PostgreSQL, or a pooler in front of it, has ended the connection or does not want it. */
+export function isFatal(error: unknown): boolean {
+  const severity = (error as { severity?: unknown } | null | undefined)?.severity;
+  return severity === "FATAL" || severity === "PANIC";
+}
+
 /**
  * The class of any error that a statement or a connection attempt can end with. An error of our own that carries
  * a `faultClass` is of that class.
@@ -61,9 +68,12 @@ export function classifyFault(error: unknown): FaultClass {
   }
   const sqlstate = sqlstateOf(error);
   if (sqlstate === undefined) {
-    return isProgramFault(error) ? "unknown" : "transient";
+    return classifyUncoded(error);
   }
   const sqlstateClass = sqlstate.slice(0, 2);
+  if (isLastingRefusal(sqlstate, error)) {
+    return "schema";
+  }
   if (sqlstate === UNIQUE_VIOLATION) {
     return "duplicate";
   }
@@ -79,6 +89,44 @@ export function classifyFault(error: unknown): FaultClass {
     return "schema";
   }
   return ROW_CLASSES.has(sqlstateClass) || sqlstate === RAISE_EXCEPTION ? "row" : "unknown";
+}
+
+const PROTOCOL_VIOLATION = "08P01";
+/** PgBouncer gives most of its refusals one code, those that pass and those that do not. */
+const POOLER_REFUSAL =
+  /unsupported startup parameter|no such (?:database|user)|authentication failed|not allowed|bouncer config error/;
+
+/**
+ * A connection that is refused with FATAL, for a reason that does not pass by itself: no row is to blame, whatever the
+ * code says elsewhere.
+ */
+function isLastingRefusal(sqlstate: string, error: unknown): boolean {
+  if (!isFatal(error)) {
+    return false;
+  }
+  return sqlstate === PROTOCOL_VIOLATION
+    ? POOLER_REFUSAL.test(messageOf(error))
+    : !TRANSIENT_CODES.has(sqlstate) && !TRANSIENT_CLASSES.has(sqlstate.slice(0, 2));
+}
+
+/** Codes of Node's and OpenSSL's for a certificate that is not accepted, by us or by the server. */
+const CERTIFICATE_CODE =
+  /^(ERR_TLS_|ERR_OSSL_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|HOSTNAME_MISMATCH)/;
+/** What `pg` says of connections that will never be; it has no codes. */
+const LASTING_PG_MESSAGE =
+  /^(The server does not support SSL|SASL: |Unknown authenticationOk|password must be)/;
+
+function classifyUncoded(error: unknown): FaultClass {
+  const { code, errors } = (error ?? {}) as { code?: unknown; errors?: unknown[] };
+  if (errors !== undefined && errors.length > 0) {
+    // Of several servers: one that may be back is enough.
+    const classes = errors.map(classifyFault);
+    return classes.every((each) => each === "schema") ? "schema" : "transient";
+  }
+  if (CERTIFICATE_CODE.test(String(code)) || LASTING_PG_MESSAGE.test(messageOf(error))) {
+    return "schema";
+  }
+  return isProgramFault(error) ? "unknown" : "transient";
 }
 
 /** What PostgreSQL names in an error of its own. A trigger's RAISE with the same code names nothing: it is about the row. */
@@ -144,7 +192,8 @@ const PG_MESSAGE =
  * names, a password that is missing.
  */
 export function isOutage(error: unknown): boolean {
-  if (sqlstateOf(error) !== undefined) {
+  const own = (error as { faultClass?: FaultClass } | null | undefined)?.faultClass;
+  if (own !== undefined || sqlstateOf(error) !== undefined) {
     return classifyFault(error) === "transient";
   }
   const { code, syscall, message, errors } = (error ?? {}) as {
@@ -153,7 +202,7 @@ export function isOutage(error: unknown): boolean {
     message?: unknown;
     errors?: unknown[];
   };
-  // Of a host with several addresses: one that may be back is enough.
+  // Of several hosts, or a host with several addresses: one that may be back is enough.
   if (errors !== undefined) {
     return errors.some(isOutage);
   }

@@ -21,13 +21,13 @@ export interface DeadLetterSummary {
 
 const LIST = `
   SELECT id, property, property_section::text AS section, property_id::text AS item, sqlstate, message, attempts,
-    died_at AS "diedAt"
+    extract(epoch FROM died_at)::float8 * 1000 AS "diedAt"
   FROM incoming_dead ORDER BY died_at DESC, id LIMIT $1`;
 
 /** The newest dead letters, at most `limit`, newest first. */
 export async function listDeadLetters(pool: Pool, limit: number): Promise<DeadLetterSummary[]> {
-  const { rows } = await pool.query<DeadLetterSummary>(LIST, [limit]);
-  return rows;
+  const { rows } = await pool.query<Omit<DeadLetterSummary, "diedAt"> & { diedAt: number }>(LIST, [limit]);
+  return rows.map((row) => ({ ...row, diedAt: new Date(row.diedAt) }));
 }
 
 /** How a replay went; the three counts add up to the letters that were tried. */

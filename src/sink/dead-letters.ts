@@ -1,6 +1,7 @@
 /** The rows that `incoming` refuses, kept in `incoming_dead`; it never decides that a row is dead. */
 import type { PoolClient } from "pg";
 import { columnArrays, INCOMING_COLUMNS } from "../event/tuple-codec.js";
+import { inTransaction } from "../postgres/pool.js";
 import { classifyFault } from "../postgres/sqlstate.js";
 
 /** A row that PostgreSQL refused, and what it said. */
@@ -26,15 +27,19 @@ export async function insertDeadLetters(
 ): Promise<void> {
   const columns = columnArrays(Buffer.concat(letters.map(({ payload }) => payload)));
   try {
-    await client.query(INSERT, parameters(columns, letters, attempts));
+    await insert(client, parameters(columns, letters, attempts));
   } catch (error) {
     if (classifyFault(error) !== "row") {
       throw error;
     }
     // What made `incoming` refuse a value may make this table refuse it too: then the payload must do.
     const blank = columns.map((column, i) => (i === 0 ? column : null));
-    await client.query(INSERT, parameters(blank, letters, attempts));
+    await insert(client, parameters(blank, letters, attempts));
   }
+}
+
+async function insert(client: PoolClient, values: unknown[]): Promise<void> {
+  await inTransaction(client, () => client.query(INSERT, values));
 }
 
 function parameters(

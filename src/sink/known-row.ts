@@ -1,6 +1,7 @@
 /** Asks PostgreSQL whether it still takes a row such as `incoming` has already; it leaves nothing behind. */
 import type { PoolClient } from "pg";
 import { INCOMING_COLUMNS } from "../event/tuple-codec.js";
+import { beginTransaction } from "../postgres/pool.js";
 import { classifyFault, EXCLUSION_VIOLATION, sqlstateOf } from "../postgres/sqlstate.js";
 
 const [ID, ...OTHERS] = INCOMING_COLUMNS;
@@ -15,7 +16,7 @@ const COPY_ONE = `
  * the copy, or has no row. Any other fault is thrown.
  */
 export async function refusalOfKnownRow(client: PoolClient): Promise<string | undefined> {
-  await client.query("BEGIN");
+  await beginTransaction(client);
   try {
     await client.query(COPY_ONE);
     return undefined;

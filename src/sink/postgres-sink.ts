@@ -6,7 +6,7 @@ import type { Pool, PoolClient } from "pg";
 import type { Logger } from "pino";
 import { type EncodedBatch, tupleOffsets } from "../event/tuple-codec.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
-import { orAborted, withConnection } from "../postgres/pool.js";
+import { inTransaction, orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
 import { messageOf } from "../util/error-message.js";
 import type { FaultClass } from "../util/fault-class.js";
@@ -157,7 +157,7 @@ class Salvage {
     }
     let inserted: number;
     try {
-      inserted = await insertNewRows(this.#client, tuples);
+      inserted = await inTransaction(this.#client, () => insertNewRows(this.#client, tuples));
     } catch (fault) {
       return this.#blame(first, end, fault);
     }

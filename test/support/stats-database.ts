@@ -73,7 +73,7 @@ export async function createRole(database: TestDatabase, ...grants: string[]): P
     await pool.query(grant.replaceAll("$role", name));
   }
   const url = new URL(database.url);
-  url.searchParams.set("options", `-c role=${name}`);
+  url.search = `?options=-crole%3D${name}`;
   return {
     name,
     url: url.href,

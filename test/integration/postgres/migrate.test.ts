@@ -131,7 +131,7 @@ describe("migrate", () => {
       "0001_news.sql": "CREATE TABLE news (); ALTER TABLE stats_migrations RENAME name TO title;",
     });
     await expect(run()).rejects.toMatchObject({ code: "42703" });
-    expect(await tables()).toEqual(["stats_migrations"]);
+    expect(await tables()).toEqual([]);
   });
 
   it("lets one that runs at the same time wait, which then finds nothing to do", async () => {
@@ -155,7 +155,7 @@ describe("migrate", () => {
     expect(await run({ lockTimeoutMs: 100 })).toEqual(["0001_slow.sql"]);
   });
 
-  it.each(["SET lock_timeout", "to_regclass", "FROM stats_migrations", "BEGIN", "COMMIT"])(
+  it.each(["SET LOCAL lock_timeout", "to_regclass", "FROM stats_migrations", "BEGIN", "COMMIT"])(
     "does not wait for ever for an answer to %s, and does all of it the next time",
     async (text) => {
       await write(FILES);

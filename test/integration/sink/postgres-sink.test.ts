@@ -1,4 +1,4 @@
-import { Pool, type PoolConfig } from "pg";
+import { Pool } from "pg";
 import { pino } from "pino";
 import { createPartitions } from "../../../src/postgres/partitions.js";
 import { closePool, createPool } from "../../../src/postgres/pool.js";
@@ -40,14 +40,15 @@ afterEach(async () => {
 });
 
 /** The service's pool, which counts the statements that go through it. */
-function countingPool(url: string, settings: PoolConfig = {}): Pool {
+function countingPool(url: string, statementTimeoutMs = 10_000): Pool {
   statements = 0;
-  const counting = createPool({ url, logger: silent, settings });
+  const counting = createPool({ url, logger: silent, statementTimeoutMs });
   counting.on("connect", (client) => {
     const query = client.query.bind(client) as (...args: unknown[]) => unknown;
     Object.defineProperty(client, "query", {
       value: (...args: unknown[]) => {
-        statements += 1;
+        // What begins and ends a transaction is no statement.
+        statements += /^(BEGIN|COMMIT|ROLLBACK)/.test(String(args[0])) ? 0 : 1;
         return query(...args);
       },
     });
@@ -366,7 +367,7 @@ describe("PostgresSink, when the schema is at fault", () => {
       await execute("ALTER TABLE incoming ADD CONSTRAINT odd CHECK (property = 'bad') NOT VALID");
       const fault = await failureOf(write(rows), "schema");
       expect(fault).toMatchObject({
-        sqlstate: "23514",
+        code: "23514",
         message: expect.stringContaining("most rows of a batch"),
       });
       expect(await idsIn("incoming_dead")).toEqual([]);
@@ -487,7 +488,7 @@ describe("PostgresSink, with a database that is slow", () => {
       "CREATE TRIGGER tire BEFORE INSERT ON incoming FOR EACH ROW EXECUTE FUNCTION tire()",
     );
     await closePool(pool);
-    pool = countingPool(database.url, { statement_timeout: 500 });
+    pool = countingPool(database.url, 500);
     sink = new PostgresSink({ pool, prepare: async () => {}, logger });
   }
 
@@ -535,7 +536,7 @@ describe("PostgresSink, when it does not know the fault", () => {
     await raise("XX000");
     const rows = spoil(rowsAt(NOW, 10), 0, 1, 2, 3, 4, 5);
     const fault = await failureOf(write(rows, { attempt: 6 }), "schema");
-    expect(fault).toMatchObject({ sqlstate: "XX000", message: "most rows of a batch fail: odd" });
+    expect(fault).toMatchObject({ code: "XX000", message: "most rows of a batch fail: odd" });
     expect(await idsIn("incoming_dead")).toEqual([]);
     await afterRepair();
     expect(await write(rows, { attempt: 7 })).toEqual({ inserted: 6, duplicates: 4, dead: 0 });
