@@ -31,7 +31,7 @@ const CODES: Readonly<Record<number, Code>> = {
 /** Calls of the service at `baseUrl`; each rejects with a ConnectError, or with the reason of its signal. */
 export function createBatchCall(baseUrl: string, fetch: CallFetch): BatchPusher {
   return {
-    pushBatch: async (request, { signal, timeoutMs }) => {
+    pushBatch: async (request, { signal, timeoutMs, keepalive }) => {
       const call = new AbortController();
       const giveUp = () => call.abort(signal.reason);
       signal.addEventListener("abort", giveUp);
@@ -49,6 +49,7 @@ export function createBatchCall(baseUrl: string, fetch: CallFetch): BatchPusher 
           },
           body: toBinary(PushBatchRequestSchema, create(PushBatchRequestSchema, request)),
           signal: call.signal,
+          keepalive,
         });
         return await readAnswer(response);
       } finally {

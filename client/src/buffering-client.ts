@@ -7,9 +7,7 @@
 import { EventIds } from "../../src/event/event-id.js";
 import { formatUuid, ID_BYTES } from "../../src/event/uuid.js";
 import { backgroundClock, type Clock, systemClock } from "../../src/util/clock.js";
-import { createBatchCall } from "./batch-call.js";
 import { type BatchPusher, BatchSender } from "./batch-sender.js";
-import { type CallOptions, createCallFetch, soundBaseUrl } from "./call-fetch.js";
 import {
   describeViolations,
   EVENT_MAX_BYTES,
@@ -18,15 +16,9 @@ import {
   type StatsEvent,
 } from "./event.js";
 import { type EventBatch, EventBuffer } from "./event-buffer.js";
-import {
-  BUFFERING_OPTIONS,
-  type BufferingOptions,
-  CALL_OPTIONS,
-  refuseUnknown,
-  soundNumbers,
-  soundTimeout,
-  type WaitOptions,
-} from "./options.js";
+import type { Host } from "./host.js";
+import { Listeners } from "./listeners.js";
+import { type BufferingOptions, soundNumbers, soundTimeout, type WaitOptions } from "./options.js";
 import type { Verdict } from "./verdict.js";
 import { Waits } from "./waits.js";
 
@@ -62,29 +54,19 @@ export interface BufferingDeps {
   readonly clock?: Clock | undefined;
   /** Gives numbers in [0, 1), for the jitter. Default: `Math.random`. */
   readonly random?: (() => number) | undefined;
+  /** Default: none, which never ends and shows nothing. */
+  readonly host?: Host | undefined;
 }
 
 const FLUSH_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 10_000;
+/** How long a program that is done is kept for its events: long enough for a few tries. */
+const FINISH_TIMEOUT_MS = 3_000;
 
-/**
- * Makes a buffering client of the service at `baseUrl`, for example `http://localhost:3000`.
- *
- * @throws TypeError when the URL or an option cannot be used
- */
-export function createBufferingClient(
-  baseUrl: string | URL,
-  options: BufferingOptions & CallOptions = {},
-): BufferingClient {
-  refuseUnknown(options, [...BUFFERING_OPTIONS, ...CALL_OPTIONS]);
-  const { token, headers, fetch, ...buffering } = options;
-  const callFetch = createCallFetch({ token, headers, fetch });
-  return new BufferingClient({ pusher: createBatchCall(soundBaseUrl(baseUrl), callFetch) }, buffering);
-}
+const NO_HOST: Host = { watchEnd: () => () => undefined, warn: () => undefined };
 
 /** Open from the start until `close()`. */
 export class BufferingClient implements AsyncDisposable {
-  readonly #options: BufferingOptions;
   readonly #batchAgeMs: number;
   /** For what goes on by itself; its timers do not keep a process alive, those of the waits do. */
   readonly #clock: Clock;
@@ -93,6 +75,12 @@ export class BufferingClient implements AsyncDisposable {
   readonly #buffer: EventBuffer;
   readonly #sender: BatchSender;
   readonly #waits: Waits;
+  readonly #listeners: Listeners;
+  readonly #host: Host;
+  /** There while there are events to care for. */
+  #unwatchEnd: (() => void) | undefined;
+  readonly #ending = { leave: () => this.#leave(), finish: () => void this.#finish() };
+  #isFinishing = false;
   readonly #counts = { pushed: 0, acknowledged: 0, rejected: 0, refused: 0, retried: 0 };
   /** The last of those who wait for room. */
   #roomTurn: Promise<void> = Promise.resolve();
@@ -100,14 +88,16 @@ export class BufferingClient implements AsyncDisposable {
   #closing: Promise<{ undelivered: number }> | undefined;
 
   /** @throws TypeError when an option does not exist or cannot be used */
-  constructor({ pusher, clock, random = Math.random }: BufferingDeps, options: BufferingOptions = {}) {
+  constructor(deps: BufferingDeps, options: BufferingOptions = {}) {
+    const { pusher, clock, random = Math.random, host = NO_HOST } = deps;
     const numbers = soundNumbers(options);
-    this.#options = options;
     this.#batchAgeMs = numbers.batchAgeMs;
     this.#clock = clock ?? backgroundClock;
     this.#ids = new EventIds({ now: () => this.#clock.now() });
     this.#buffer = new EventBuffer(numbers);
     this.#waits = new Waits(clock ?? systemClock);
+    this.#listeners = new Listeners({ options, warn: (text) => host.warn(text) });
+    this.#host = host;
     this.#sender = new BatchSender({
       pusher,
       buffer: this.#buffer,
@@ -136,10 +126,10 @@ export class BufferingClient implements AsyncDisposable {
     }
     const violations = eventViolations(event);
     if (violations.length > 0) {
-      const message = describeViolations(violations);
       this.#counts.pushed += 1;
       this.#counts.rejected += 1;
-      this.#tell(this.#options.onRejected, () => ({ event, reason: "INVALID", message, violations }));
+      const message = describeViolations(violations);
+      this.#listeners.rejected({ event, reason: "INVALID", message, violations });
       return false;
     }
     const bytes = eventBytes(event);
@@ -150,6 +140,7 @@ export class BufferingClient implements AsyncDisposable {
     this.#counts.pushed += 1;
     const { property, section, item, eventId = this.#newEventId() } = event;
     this.#buffer.add({ source: event, property, section, item, eventId, bytes, order: this.#counts.pushed });
+    this.#unwatchEnd ??= this.#host.watchEnd(this.#ending);
     this.#sender.send();
     this.#releaseInTime();
     return true;
@@ -203,7 +194,34 @@ export class BufferingClient implements AsyncDisposable {
     await this.#settled(timeoutMs);
     await this.#sender.close();
     this.#waits.end();
+    this.#ignoreEnd();
     return { undelivered: this.#buffer.events };
+  }
+
+  /** The page may be gone at any moment. If it lives on, so does all else here. */
+  #leave(): void {
+    this.#cancelReleasing();
+    this.#buffer.release();
+    this.#sender.sendBeforeEnd();
+  }
+
+  /** The program is done but for its events: they keep it alive for a moment, and no longer. */
+  async #finish(): Promise<void> {
+    if (this.#isFinishing || this.#closing !== undefined) {
+      return;
+    }
+    this.#isFinishing = true;
+    const isDone = await this.#settled(FINISH_TIMEOUT_MS);
+    this.#isFinishing = false;
+    if (!isDone) {
+      this.#listeners.lost(this.#buffer.events);
+      await this.close({ timeoutMs: 0 });
+    }
+  }
+
+  #ignoreEnd(): void {
+    this.#unwatchEnd?.();
+    this.#unwatchEnd = undefined;
   }
 
   /** Resolves with true when all that was pushed before has left the buffer; with false if that takes too long. */
@@ -239,35 +257,25 @@ export class BufferingClient implements AsyncDisposable {
 
   /** Does what the verdict says: the books first, for those who are told look at them. */
   #settle(batch: EventBatch, verdict: Verdict, pauseMs: number): void {
-    const { acknowledged, rejected, again, error } = verdict;
+    const { acknowledged, rejected, again, error, pace } = verdict;
     this.#buffer.land(batch, again);
     this.#counts.acknowledged += acknowledged.length;
     const events = again.reduce((total, { length }) => total + length, 0);
     this.#counts.rejected += rejected.length;
     this.#counts.retried += events;
     for (const { event, ...why } of rejected) {
-      this.#tell(this.#options.onRejected, () => ({ event: event.source, ...why }));
+      this.#listeners.rejected({ event: event.source, ...why });
     }
     if (acknowledged.length > 0) {
-      this.#tell(this.#options.onAcknowledged, () => acknowledged.map(({ source }) => source));
+      this.#listeners.acknowledged(acknowledged.map(({ source }) => source));
     }
     if (error !== undefined) {
-      this.#tell(this.#options.onError, () => ({ error, events, retryInMs: pauseMs }));
+      const severity = this.#isFinishing ? "ending" : pace === "slow" ? "lasting" : "passing";
+      this.#listeners.failed({ error, events, retryInMs: pauseMs }, severity);
+    }
+    if (this.#buffer.events === 0) {
+      this.#ignoreEnd();
     }
     this.#waits.check();
-  }
-
-  /** An error in a callback is the caller's bug: it surfaces as one that nobody caught, and harms nothing here. */
-  #tell<T>(callback: ((news: T) => void) | undefined, news: () => T): void {
-    if (callback === undefined) {
-      return;
-    }
-    try {
-      callback(news());
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
   }
 }

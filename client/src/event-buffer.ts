@@ -15,7 +15,7 @@ export interface BufferedEvent {
   readonly order: number;
 }
 
-/** Events that are sent in one call, by ascending order. Never empty. */
+/** Events that are sent in one call, by ascending order. Those that are taken are never empty. */
 export type EventBatch = readonly BufferedEvent[];
 
 export interface BufferBounds {
@@ -83,12 +83,17 @@ export class EventBuffer {
     this.#releasedThrough = this.#lastOrder();
   }
 
-  /** The next batch to send, in flight from now on: one that is to be sent again, or of the oldest that wait. */
-  take(): EventBatch | undefined {
-    const batch = this.#again.shift() ?? (this.#isDue() ? this.#cut() : undefined);
-    if (batch !== undefined) {
-      this.#inFlight.add(batch);
+  /**
+   * The next batch to send, of `maxBytes` at most, in flight from now on: one that is to be sent again, or of the oldest that
+   * wait.
+   */
+  take(maxBytes = Number.POSITIVE_INFINITY): EventBatch | undefined {
+    const batch =
+      this.#again.length > 0 ? this.#takeAgain(maxBytes) : this.#isDue() ? this.#cut(maxBytes) : [];
+    if (batch.length === 0) {
+      return undefined;
     }
+    this.#inFlight.add(batch);
     return batch;
   }
 
@@ -137,18 +142,20 @@ export class EventBuffer {
     );
   }
 
+  /** The first batch to be sent again, or the part of it that has room. */
+  #takeAgain(maxBytes: number): EventBatch {
+    const [first = []] = this.#again;
+    const length = lengthWithin(first, maxBytes);
+    const rest = first.slice(length);
+    this.#again.splice(0, 1, ...(rest.length === 0 ? [] : [rest]));
+    return rest.length === 0 ? first : first.slice(0, length);
+  }
+
   /** As many of those that wait as fit in a batch. */
-  #cut(): EventBatch {
-    const batch: BufferedEvent[] = [];
-    let bytes = 0;
-    for (const event of this.#waiting.slice(this.#next, this.#next + this.#batchEvents)) {
-      if (bytes + event.bytes > this.#bounds.batchBytes) {
-        break;
-      }
-      batch.push(event);
-      bytes += event.bytes;
-    }
-    this.#waitingBytes -= bytes;
+  #cut(maxBytes: number): EventBatch {
+    const candidates = this.#waiting.slice(this.#next, this.#next + this.#batchEvents);
+    const batch = candidates.slice(0, lengthWithin(candidates, Math.min(maxBytes, this.#bounds.batchBytes)));
+    this.#waitingBytes -= bytesOf(batch);
     this.#next += batch.length;
     // Not each time: that would move all that wait for each batch.
     if (4 * this.#next >= this.#waiting.length) {
@@ -157,4 +164,19 @@ export class EventBuffer {
     }
     return batch;
   }
+}
+
+/** What the events take in a request at most, in bytes. */
+export function bytesOf(batch: EventBatch): number {
+  return batch.reduce((total, { bytes }) => total + bytes, 0);
+}
+
+/** How many of the events, from the first on, take no more than that. */
+function lengthWithin(events: EventBatch, maxBytes: number): number {
+  let bytes = 0;
+  const beyond = events.findIndex((event) => {
+    bytes += event.bytes;
+    return bytes > maxBytes;
+  });
+  return beyond === -1 ? events.length : beyond;
 }

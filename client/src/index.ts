@@ -7,10 +7,10 @@ export {
   BufferingClient,
   type BufferingCounters,
   type BufferingDeps,
-  createBufferingClient,
   UndeliveredError,
 } from "./buffering-client.js";
 export type { CallOptions } from "./call-fetch.js";
+export { createBufferingClient } from "./create-buffering-client.js";
 export type { FieldViolation, StatsEvent } from "./event.js";
 export {
   BATCH_MAX_BYTES,

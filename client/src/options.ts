@@ -52,6 +52,11 @@ export interface BufferingOptions {
   readonly onAcknowledged?: ((events: readonly StatsEvent[]) => void) | undefined;
   /** Told of each call that has to be made again. */
   readonly onError?: ((failure: Failure) => void) | undefined;
+  /**
+   * Whether `console.warn` tells, once each, of an event that was dropped if there is no `onRejected`, and of events that
+   * cannot be delivered if there is no `onError`. Default: true.
+   */
+  readonly warnings?: boolean | undefined;
 }
 
 export interface WaitOptions {
@@ -80,7 +85,12 @@ const ACKS: readonly unknown[] = ["queued", "durable"];
 const CALLBACKS = ["onRejected", "onAcknowledged", "onError"] as const;
 
 /** Names of the options. */
-export const BUFFERING_OPTIONS: readonly string[] = [...Object.keys(NUMBERS), "ack", ...CALLBACKS];
+export const BUFFERING_OPTIONS: readonly string[] = [
+  ...Object.keys(NUMBERS),
+  "ack",
+  "warnings",
+  ...CALLBACKS,
+];
 export const CALL_OPTIONS: readonly (keyof CallOptions)[] = ["token", "headers", "fetch"];
 
 /**
@@ -106,6 +116,9 @@ export function soundNumbers(options: BufferingOptions): BufferingNumbers {
   refuseUnknown(options, BUFFERING_OPTIONS);
   if (options.ack !== undefined && !ACKS.includes(options.ack)) {
     throw new TypeError(`ack must be "queued" or "durable", not ${JSON.stringify(options.ack)}`);
+  }
+  if (options.warnings !== undefined && typeof options.warnings !== "boolean") {
+    throw new TypeError(`warnings must be true or false, not ${JSON.stringify(options.warnings)}`);
   }
   for (const name of CALLBACKS) {
     if (options[name] !== undefined && typeof options[name] !== "function") {

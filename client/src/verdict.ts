@@ -29,6 +29,9 @@ export interface Verdict {
   readonly error?: ConnectError;
 }
 
+/** Of a call that told nothing of its events, with no reason to wait. */
+export const NOTHING_SETTLED = { acknowledged: [], rejected: [], retryAfterMs: 0, pace: "on" } as const;
+
 /** Codes that say, of a call as a whole, that it was wrong, not the moment: the events are sound, and are kept. */
 const NEEDS_A_PERSON: ReadonlySet<Code> = new Set([
   Code.Unauthenticated,
@@ -87,14 +90,13 @@ export function judgeError(batch: EventBatch, error: ConnectError): Verdict {
   if (isTooLong(error, fields) && batch.length > 1) {
     const half = Math.ceil(batch.length / 2);
     const again = [batch.slice(0, half), batch.slice(half)];
-    return { acknowledged: [], rejected: [], again, retryAfterMs: 0, pace: "on" };
+    return { ...NOTHING_SETTLED, again };
   }
   if (isAboutEvents(error, fields)) {
     return judgeEvents(batch, error, fields);
   }
   return {
-    acknowledged: [],
-    rejected: [],
+    ...NOTHING_SETTLED,
     again: [batch],
     retryAfterMs: retryAfterMs(error),
     pace: NEEDS_A_PERSON.has(error.code) ? "slow" : "backoff",
@@ -142,13 +144,7 @@ function judgeEvents(batch: EventBatch, error: ConnectError, fields: readonly Fi
   const rejected = batch.flatMap((event, index) =>
     isNamed(index) ? [rejectedEvent(event, error, violations.get(index) ?? [])] : [],
   );
-  return {
-    acknowledged: [],
-    rejected,
-    again: rest.length === 0 ? [] : [rest],
-    retryAfterMs: 0,
-    pace: "on",
-  };
+  return { ...NOTHING_SETTLED, rejected, again: rest.length === 0 ? [] : [rest] };
 }
 
 function rejectedEvent(

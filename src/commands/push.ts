@@ -1,6 +1,6 @@
 /** The command `push`: sends events from the command line or standard input to a running service. */
 import { Option } from "commander";
-import { createBufferingClient } from "../../client/src/buffering-client.js";
+import { createBufferingClient } from "../../client/src/create-buffering-client.js";
 import type { StatsEvent } from "../../client/src/event.js";
 import { backgroundClock, systemClock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";

@@ -39,3 +39,31 @@ export async function pushUnasked(url, event) {
   const answer = await fetch(`${url}/stats.v1.StatsService/Push`, { method: "POST", mode: "no-cors", body });
   return answer.type;
 }
+
+/**
+ * `count` events by a client that is left to itself, for a page that is about to end. `arrive` tells whether calls that end
+ * with the page get anywhere.
+ */
+export function pushAndLeave(url, count, { arrive, ...options }) {
+  const fetchKept = (input, init) => (init.keepalive ? fetch(input, init) : new Promise(() => {}));
+  globalThis.client = createBufferingClient(url, { ...options, ...(arrive ? {} : { fetch: fetchKept }) });
+  globalThis.addEventListener("pageshow", ({ persisted }) => {
+    globalThis.cameBack = persisted;
+  });
+  pushMore(count);
+}
+
+/** `count` more events, with items that go on from those before. */
+export function pushMore(count) {
+  const { client } = globalThis;
+  const first = client.counters.pushed + 1;
+  for (let item = first; item < first + count; item += 1) {
+    client.push({ property: "news", section: 3, item });
+  }
+}
+
+/** Resolves with the client's counters when it has delivered all. */
+export async function delivered() {
+  await globalThis.client.flush();
+  return globalThis.client.counters;
+}

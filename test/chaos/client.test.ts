@@ -1,5 +1,5 @@
 import { jest } from "@jest/globals";
-import { createBufferingClient } from "../../client/src/buffering-client.js";
+import { createBufferingClient } from "../../client/src/create-buffering-client.js";
 import { FaultProxy } from "../support/fault-proxy.js";
 import { until } from "../support/wait.js";
 import { ChaosRig } from "./support/chaos-rig.js";

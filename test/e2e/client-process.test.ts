@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { freePort } from "../support/free-port.js";
+import { ServiceProcess } from "../support/service-process.js";
+import { createServiceDatabase } from "../support/stats-database.js";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -17,31 +19,54 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** Runs a script; resolves with what it prints. */
-async function runScript(code: string): Promise<string> {
+/** Runs a script; resolves with what it prints, and fails when its status is another than 0. */
+async function runScript(code: string): Promise<{ stdout: string; stderr: string }> {
   const script = join(folder, "script.mjs");
   await writeFile(script, code);
-  const { stdout } = await promisify(execFile)(process.execPath, [script], { timeout: 20_000 });
-  return stdout;
+  return await promisify(execFile)(process.execPath, [script], { timeout: 20_000 });
 }
-test("it does not keep a process alive that is done", async () => {
-  const url = `http://127.0.0.1:${await freePort()}`;
-  const stdout = await runScript(`
+
+test("a program that ends without a close leaves no event behind", async () => {
+  await using database = await createServiceDatabase();
+  await using service = await ServiceProcess.start({ DATABASE_URL: database.url });
+  const { stderr } = await runScript(`
     import { createBufferingClient } from "@stats-service/client";
-    const tried = new Promise((resolve) => {
-      globalThis.stats = createBufferingClient("${url}", { batchEvents: 1, onError: resolve });
-    });
+    const stats = createBufferingClient("${service.url}", { ack: "durable" });
+    for (let item = 1; item <= 2_500; item++) stats.push({ property: "news", section: 3, item });
+  `);
+  expect(stderr).toBe("");
+  const { rows } = await database.pool.query("SELECT count(*) AS n FROM incoming");
+  expect(rows).toEqual([{ n: "2500" }]);
+});
+
+test("a program that cannot deliver its events ends soon, with one warning", async () => {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const { stdout, stderr } = await runScript(`
+    import { createBufferingClient } from "@stats-service/client";
+    const stats = createBufferingClient("${url}");
     stats.push({ property: "news", section: 3, item: 42 });
-    await tried;
     stats.push({ property: "news", section: 3, item: 43 });
     process.on("exit", () => console.log(JSON.stringify(stats.counters)));
   `);
   expect(JSON.parse(stdout)).toMatchObject({ pushed: 2, buffered: 2 });
+  expect(stderr).toMatch(
+    /^stats-service client: the program ends with 2 events that were not delivered: .*ECONNREFUSED.*\n$/,
+  );
+});
+
+test("many clients at a time cost no warning of Node's", async () => {
+  const { stderr } = await runScript(`
+    import { createBufferingClient } from "@stats-service/client";
+    const clients = Array.from({ length: 20 }, () => createBufferingClient("http://127.0.0.1:1", { warnings: false }));
+    for (const client of clients) client.push({ property: "news", section: 3, item: 42 });
+    await Promise.all(clients.map((client) => client.close({ timeoutMs: 0 })));
+  `);
+  expect(stderr).toBe("");
 });
 
 test("a process that waits for its close lives until that is over", async () => {
   const url = `http://127.0.0.1:${await freePort()}`;
-  const stdout = await runScript(`
+  const { stdout } = await runScript(`
     import { createBufferingClient } from "@stats-service/client";
     const stats = createBufferingClient("${url}");
     stats.push({ property: "news", section: 3, item: 42 });
@@ -52,7 +77,7 @@ test("a process that waits for its close lives until that is over", async () => 
 
 test("a process that waits for room lives until the wait is over", async () => {
   const url = `http://127.0.0.1:${await freePort()}`;
-  const stdout = await runScript(`
+  const { stdout } = await runScript(`
     import { createBufferingClient } from "@stats-service/client";
     let failures = 0;
     const onError = () => { if (++failures === 3) void stats.close({ timeoutMs: 0 }); };
@@ -65,7 +90,7 @@ test("a process that waits for room lives until the wait is over", async () => {
 });
 
 test("an error in a callback surfaces as one that nobody caught, and harms nothing", async () => {
-  const stdout = await runScript(`
+  const { stdout } = await runScript(`
     import { createBufferingClient } from "@stats-service/client";
     process.on("uncaughtException", ({ message }) => console.log(message, JSON.stringify(stats.counters)));
     const onRejected = () => { throw new Error("mine"); };

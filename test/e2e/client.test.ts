@@ -1,4 +1,4 @@
-import { createBufferingClient } from "../../client/src/buffering-client.js";
+import { createBufferingClient } from "../../client/src/create-buffering-client.js";
 import type { Rejection } from "../../client/src/options.js";
 import type { TestDatabase } from "../support/database.js";
 import { ServiceProcess } from "../support/service-process.js";

@@ -17,6 +17,7 @@ type RejectionInit = NonNullable<MessageInitShape<typeof PushBatchResponseSchema
 export interface FakeCall {
   readonly request: Request;
   readonly timeoutMs: number;
+  readonly keepalive: boolean;
   /** Items of the request's events. */
   readonly items: number[];
   /** Answers OK, but for these events. */
@@ -33,7 +34,7 @@ export class FakePusher implements BatchPusher {
 
   pushBatch(
     request: Request,
-    { signal, timeoutMs }: { signal: AbortSignal; timeoutMs: number },
+    { signal, timeoutMs, keepalive }: Parameters<BatchPusher["pushBatch"]>[1],
   ): Promise<PushBatchResponse> {
     this.count += 1;
     return new Promise((resolve, reject) => {
@@ -45,6 +46,7 @@ export class FakePusher implements BatchPusher {
       const call: FakeCall = {
         request,
         timeoutMs,
+        keepalive,
         items: request.events.map(({ item }) => item),
         answer: (rejections = []) => {
           end();

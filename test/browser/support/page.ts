@@ -21,6 +21,7 @@ export class Page {
   /** Errors of its scripts, and what the browser had to say against it. */
   readonly complaints: string[] = [];
   #onLoad: () => void = () => {};
+  #onShown: () => void = () => {};
 
   constructor(send: Send) {
     this.send = send;
@@ -37,10 +38,25 @@ export class Page {
     await loaded;
   }
 
+  /** Goes back to the page before, as the browser's button does; resolves when that is shown. */
+  async back(): Promise<void> {
+    const { currentIndex, entries } = await this.send<{
+      currentIndex: number;
+      entries: { readonly id: number }[];
+    }>("Page.getNavigationHistory");
+    const shown = new Promise<void>((resolve) => {
+      this.#onShown = resolve;
+    });
+    await this.send("Page.navigateToHistoryEntry", { entryId: entries[currentIndex - 1]?.id });
+    await shown;
+  }
+
   /** Takes note of what the page tells by itself. */
   hear(method: string, params: unknown): void {
     if (method === "Page.loadEventFired") {
       this.#onLoad();
+    } else if (method === "Page.frameNavigated") {
+      this.#onShown();
     } else if (method === "Runtime.exceptionThrown") {
       const { exceptionDetails } = params as { exceptionDetails: ThrownDetails };
       this.complaints.push(wordsOf(exceptionDetails));

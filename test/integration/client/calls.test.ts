@@ -40,7 +40,7 @@ const pushByBatch: CreatePush = (url, { timeoutMs = 10_000, ...options } = {}) =
   return (event, { signal = new AbortController().signal, ...limits } = {}) =>
     pusher.pushBatch(
       { events: [{ ...event, eventId: "" }], ack: AckMode.QUEUED },
-      { timeoutMs, signal, ...limits },
+      { timeoutMs, signal, keepalive: false, ...limits },
     );
 };
 

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { BufferingClient } from "../../../client/src/buffering-client.js";
 import type { StatsEvent } from "../../../client/src/event.js";
 import { FakeClock } from "../../support/fake-clock.js";
+import { FakeHost } from "../../support/fake-host.js";
 import {
   badRequest,
   busy,
@@ -30,7 +31,9 @@ type Step =
   | { readonly do: "fail"; readonly nth: number; readonly error: number; readonly isRecorded: boolean }
   | { readonly do: "tooMany"; readonly nth: number }
   | { readonly do: "deny"; readonly nth: number }
-  | { readonly do: "flush" };
+  | { readonly do: "flush" }
+  /** The page is hidden. */
+  | { readonly do: "leave" };
 
 const steps = fc.array(
   fc.oneof(
@@ -53,6 +56,7 @@ const steps = fc.array(
     fc.record({ do: fc.constant("tooMany" as const), nth: fc.nat(3) }),
     fc.record({ do: fc.constant("deny" as const), nth: fc.nat(3) }),
     fc.constant({ do: "flush" as const }),
+    fc.constant({ do: "leave" as const }),
   ),
   { maxLength: 60 },
 );
@@ -61,6 +65,7 @@ const steps = fc.array(
 class Model {
   readonly clock = new FakeClock();
   readonly pusher = new FakePusher();
+  readonly host = new FakeHost();
   readonly recorded = new Map<string, number>();
   readonly acknowledged: StatsEvent[] = [];
   readonly rejected: StatsEvent[] = [];
@@ -70,7 +75,7 @@ class Model {
 
   constructor(random: () => number) {
     this.client = new BufferingClient(
-      { pusher: this.pusher, clock: this.clock, random },
+      { pusher: this.pusher, clock: this.clock, host: this.host, random },
       {
         batchEvents: 5,
         maxEvents: 20,
@@ -86,6 +91,8 @@ class Model {
       this.#push(step.count);
     } else if (step.do === "advance") {
       await this.clock.advance(step.ms);
+    } else if (step.do === "leave") {
+      this.host.leave();
     } else if (step.do === "flush") {
       const through = [...this.taken];
       void this.client.flush({ timeoutMs: 2 ** 30 }).then(
@@ -112,7 +119,8 @@ class Model {
       this.acknowledged.length,
       this.rejected.length,
     ]);
-    expect(this.pusher.calls.length).toBeLessThanOrEqual(2);
+    expect(this.pusher.calls.filter(({ keepalive }) => !keepalive).length).toBeLessThanOrEqual(2);
+    expect(this.host.watched.size).toBe(buffered === 0 ? 0 : 1);
   }
 
   #push(count: number): void {

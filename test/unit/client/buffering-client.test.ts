@@ -1,10 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import {
-  BufferingClient,
-  createBufferingClient,
-  UndeliveredError,
-} from "../../../client/src/buffering-client.js";
+import { BufferingClient, UndeliveredError } from "../../../client/src/buffering-client.js";
+import { createBufferingClient } from "../../../client/src/create-buffering-client.js";
 import type { StatsEvent } from "../../../client/src/event.js";
 import type { BufferingOptions, Failure, Rejection } from "../../../client/src/options.js";
 import { createStatsClient } from "../../../client/src/stats-client.js";
