@@ -20,6 +20,7 @@ const FILES: readonly WebFile[] = [
     "load.js",
     "panels.js",
     "plot.js",
+    "plot-style.js",
     "range.js",
     "series-panel.js",
     "sparkline.js",

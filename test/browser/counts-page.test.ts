@@ -234,6 +234,15 @@ describeWith(CHROMIUM, "the counts page in a browser", (path) => {
     expect(await seriesRows(page)).toEqual(["Fri 5 May 2023: 4"]);
   });
 
+  test("says what is wrong with a view that cannot be shown, and leads to others", async () => {
+    await open("?property=news&range=12m&by=quarter_hour&zone=UTC");
+    await page.shows("#notices", /^This cannot be shown\. .*5000/);
+    expect(await page.evaluate("document.querySelector('#plot-figure').hidden")).toBe(true);
+    await page.select("#by", "month");
+    await page.shows("#total", "26");
+    expect(await page.text("#notices")).not.toContain("cannot be shown");
+  });
+
   test("marks counts from which rows went", async () => {
     await open("?property=lost&from=2024-05-04T00:00Z&to=2024-05-07T00:00Z&by=day&zone=UTC");
     await page.shows("#notices", /went before they were counted/);
@@ -373,6 +382,7 @@ describeWith(CHROMIUM, "the counts page in a browser", (path) => {
     await guest.click("#forget");
     await guest.shows("#token-panel:not([hidden]) h1", "A token is needed");
     expect(await guest.evaluate("sessionStorage.length")).toBe(0);
+    expect(await guest.evaluate("document.querySelector('#forget').hidden")).toBe(true);
   });
 
   test("says how to open reading where others can reach the service and it asks for no token", async () => {

@@ -18,8 +18,10 @@ const REFRESH_MS = 5_000;
 /** While there is nothing yet, whoever pushes the first event looks on. */
 const REFRESH_EMPTY_MS = 1_000;
 
-/** What the service says for ever to such a request, so that there is nothing to ask again. */
-const REFUSALS = ["permission_denied", "unimplemented", "failed_precondition", "invalid_argument"];
+/** Nothing is shown to this caller, or by this service. */
+const REFUSALS = ["permission_denied", "unimplemented"];
+/** The service shows other views. */
+const MISFITS = ["failed_precondition", "invalid_argument"];
 
 /** @type {View} */
 let view = parseView(location.search);
@@ -89,7 +91,8 @@ async function refresh(signal) {
     silentSince = undefined;
     show(asked, shown, token !== null);
     if (asked.property === null) {
-      await list.loadCourses(shown.span, ask, Date.now());
+      // They only accompany the counts; what is wrong with the service the next question for counts tells.
+      await list.loadCourses(shown.span, ask, Date.now()).catch(() => {});
     }
     return shown.isEmpty ? REFRESH_EMPTY_MS : REFRESH_MS;
   } catch (error) {
@@ -116,6 +119,7 @@ function show(asked, shown, hasToken) {
   const title = showTrail(asked, shown.series?.names ?? []);
   document.title = `${title}, ${rangeTitle(asked)} – counts`;
   const sum = shown.series ?? top;
+  byId("summary").hidden = sum === null;
   if (sum !== null) {
     showSum(sum, span.zone);
     showRange({ ...asked, zone: span.zone }, sum.coverage);
@@ -163,17 +167,31 @@ function showFault(error, hasToken) {
   setText(byId("fresh"), "");
   if (fault.code === "unauthenticated") {
     keepToken(null);
+    byId("forget").hidden = true;
     showNotices([]);
     askForToken(hasToken ? `The service does not take this token. ${sentence(fault.message)}` : "");
   } else if (REFUSALS.includes(fault.code)) {
     showNotices([]);
     showRefusal(fault, hasToken);
+  } else if (MISFITS.includes(fault.code)) {
+    showMisfit(fault);
   } else {
     silentSince ??= Date.now();
     setAttribute(document.body, "data-stale", true);
     const since = timeWithSeconds(silentSince, view.zone);
     showNotices([{ text: `No answer since ${since}; asking again. (${fault.message})`, isBad: true }]);
   }
+}
+
+/** What is asked for cannot be shown so; the controls lead to what can. @param {CallError} fault */
+function showMisfit({ message }) {
+  showPanel("view");
+  showControls(view);
+  showTrail(view, []);
+  byId("summary").hidden = true;
+  series.hide();
+  list.hide();
+  showNotices([{ text: `This cannot be shown. ${sentence(message)}` }]);
 }
 
 async function whenVisible() {

@@ -59,8 +59,6 @@ export function showRefusal({ code, message }, hasToken) {
   const titles = /** @type {Record<string, string>} */ ({
     permission_denied: "Reading is not allowed",
     unimplemented: "This service tells no counts",
-    failed_precondition: "This range cannot be shown so",
-    invalid_argument: "This range cannot be shown",
   });
   setText(byId("refused-title"), titles[code] ?? "The counts cannot be shown");
   setText(byId("refused-reason"), sentence(message));

@@ -1,6 +1,5 @@
 /** The plot of a series: bars for the range, a line for the period before, and a part of it to choose by drag or by key. */
-import { ticksOf } from "./ticks.js";
-import { compact } from "./words.js";
+import { barPath, colour, countAxis, timeAxis } from "./plot-style.js";
 
 /** @import { Bucket, Series } from "./api.js" */
 /** @import uPlotModule from "uplot" */
@@ -10,15 +9,6 @@ const uPlot = /** @type {typeof uPlotModule} */ (Reflect.get(globalThis, "uPlot"
 
 const HEIGHT = 280;
 const HEIGHT_SMALL = 220;
-const FONT = "13px system-ui, sans-serif";
-/** Room for one label of the time axis, in pixels. */
-const LABEL_WIDTH = 60;
-/** Gaps between narrower bars take their room; steps of a whole pixel make narrower bars uneven. In pixels. */
-const GAP_MIN_WIDTH = 4;
-const SNAP_MIN_WIDTH = 12;
-const COUNT_STEPS = [1, 2, 5]
-  .flatMap((step) => Array.from({ length: 16 }, (_, power) => step * 10 ** power))
-  .sort((a, b) => a - b);
 
 /**
  * @typedef {object} PlotOptions
@@ -95,7 +85,11 @@ export class Plot {
       throw new Error("this build of uPlot draws no steps");
     }
     /** @type {uPlotModule.Series} */
-    const bar = { paths: (plot, index) => this.#bars(plot, index), width: 0, points: { show: false } };
+    const bar = {
+      paths: (plot, index) => barPath(plot, index, this.#buckets),
+      width: 0,
+      points: { show: false },
+    };
     return {
       ...this.#size(),
       pxAlign: 1,
@@ -113,7 +107,13 @@ export class Plot {
         },
         y: { range: (_, __, max) => [0, Math.max(4, (max ?? 0) * 1.06)] },
       },
-      axes: [this.#timeAxis(), this.#countAxis()],
+      axes: [
+        timeAxis(
+          () => this.#buckets,
+          () => this.#zone,
+        ),
+        countAxis(),
+      ],
       series: [
         {},
         { ...bar, fill: () => colour("--bar") },
@@ -124,64 +124,6 @@ export class Plot {
         setCursor: [({ cursor }) => this.#pointer(cursor.left)],
         setSelect: [(plot) => this.#selected(plot)],
       },
-    };
-  }
-
-  /**
-   * Bars as wide as their buckets: months and days that the clock changes differ. What was counted is seen, however little.
-   *
-   * @param {uPlotModule} plot @param {number} index of the series
-   * @returns {uPlotModule.Series.Paths}
-   */
-  #bars(plot, index) {
-    const fill = new Path2D();
-    const counts = plot.data[index] ?? [];
-    const perBar = plot.bbox.width / Math.max(1, this.#buckets.length);
-    const gap = perBar < GAP_MIN_WIDTH ? 0 : devicePixelRatio * (perBar < SNAP_MIN_WIDTH ? 1 : 2);
-    const snap = perBar < SNAP_MIN_WIDTH ? Number : Math.round;
-    const base = plot.valToPos(0, "y", true);
-    this.#buckets.forEach(({ start, end }, i) => {
-      const count = counts[i] ?? 0;
-      if (count > 0) {
-        const left = snap(plot.valToPos(start / 1000, "x", true));
-        const right = snap(plot.valToPos(end / 1000, "x", true)) - gap;
-        const top = Math.min(Math.round(plot.valToPos(count, "y", true)), base - 1);
-        fill.rect(left, top, Math.max(1, right - left), base - top);
-      }
-    });
-    return { fill, stroke: null };
-  }
-
-  /** @returns {uPlotModule.Axis} */
-  #timeAxis() {
-    const most = (/** @type {uPlotModule} */ plot) =>
-      Math.max(2, Math.floor(plot.bbox.width / devicePixelRatio / LABEL_WIDTH));
-    const ticks = (/** @type {uPlotModule} */ plot) => ticksOf(this.#buckets, this.#zone, most(plot));
-    return {
-      font: FONT,
-      stroke: () => colour("--quiet"),
-      size: 48,
-      gap: 4,
-      splits: (plot) => ticks(plot).map(({ at }) => at / 1000),
-      values: (plot) => ticks(plot).map(({ label }) => label),
-      grid: { show: false },
-      ticks: { stroke: () => colour("--rule"), width: 1, size: 5 },
-      border: { show: true, stroke: () => colour("--axis"), width: 1 },
-    };
-  }
-
-  /** @returns {uPlotModule.Axis} */
-  #countAxis() {
-    return {
-      font: FONT,
-      stroke: () => colour("--quiet"),
-      size: (_, values) => 16 + 8 * Math.max(2, ...(values ?? []).map((value) => value?.length ?? 0)),
-      gap: 6,
-      space: 44,
-      incrs: COUNT_STEPS,
-      values: (_, splits) => splits.map((value) => compact(value)),
-      grid: { stroke: () => colour("--rule"), width: 1 },
-      ticks: { show: false },
     };
   }
 
@@ -262,9 +204,4 @@ export class Plot {
     }
     event.preventDefault();
   }
-}
-
-/** The value of a colour of the style sheet, which is another by night. @param {string} name */
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name);
 }
