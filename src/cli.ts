@@ -40,8 +40,18 @@ const COMMANDS: Readonly<Record<string, readonly Registration[]>> = {
       summary: "send events to a running service",
       load: async () => (await import("./commands/push.js")).definePush,
     },
+    {
+      name: "counts",
+      summary: "show what was counted, over time or as a list of the highest",
+      load: async () => (await import("./commands/counts.js")).defineCounts,
+    },
   ],
   "Look after it:": [
+    {
+      name: "labels",
+      summary: "import the names that stand for numbers",
+      load: async () => (await import("./commands/labels.js")).defineLabels,
+    },
     {
       name: "dead",
       summary: "list and replay the events that PostgreSQL refused",

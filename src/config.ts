@@ -338,12 +338,12 @@ const CLIENT_SETTINGS = {
     .refine(isHttpUrl, "must be a URL such as http://127.0.0.1:3000")
     .meta({ format: "http:// or https:// URL" })
     .optional()
-    .describe("RPC port of the service that `push` sends to. Absent: the one at HOST and PORT."),
+    .describe("RPC port of the service that `push` and `counts` call. Absent: the one at HOST and PORT."),
   statsToken: z
     .string()
     .meta({ format: "token" })
     .optional()
-    .describe("Bearer token that `push` sends, if the service asks for one."),
+    .describe("Bearer token that `push` and `counts` send, if the service asks for one."),
 };
 
 const SETTINGS = { ...SERVICE_SETTINGS, ...CLIENT_SETTINGS };

@@ -1,6 +1,7 @@
 /** The public face of the client, `@stats-service/client`: for Node and browsers. */
 // What `onError` and a call that fails tell.
 export { Code, ConnectError } from "@connectrpc/connect";
+export { Dimension, Granularity } from "../../gen/stats/v1/counts_pb.js";
 export { AckMode } from "../../gen/stats/v1/stats_pb.js";
 export type { BatchPusher } from "./batch-sender.js";
 export {
@@ -19,4 +20,10 @@ export {
   type Rejection,
   type WaitOptions,
 } from "./options.js";
-export { createStatsClient, type StatsClient, type StatsClientOptions } from "./stats-client.js";
+export {
+  type CountsClient,
+  createCountsClient,
+  createStatsClient,
+  type StatsClient,
+  type StatsClientOptions,
+} from "./stats-client.js";

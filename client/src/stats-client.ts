@@ -1,6 +1,7 @@
-/** The typed client of StatsService over Connect, for Node and browsers; it neither buffers nor retries. */
+/** The typed clients of StatsService and CountsService over Connect, for Node and browsers; they neither buffer nor retry. */
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { CountsService } from "../../gen/stats/v1/counts_pb.js";
 import { StatsService } from "../../gen/stats/v1/stats_pb.js";
 import { TIMER_MAX_MS } from "../../src/util/clock.js";
 import { type CallOptions, createCallFetch, soundBaseUrl } from "./call-fetch.js";
@@ -24,6 +25,23 @@ const NO_TIMEOUT = 0;
  * @throws TypeError when the URL or an option cannot be used
  */
 export function createStatsClient(baseUrl: string | URL, options: StatsClientOptions = {}): StatsClient {
+  return createClient(StatsService, createTransport(baseUrl, options));
+}
+
+/** Calls QuerySeries, QueryTop and QueryCounts; each returns a promise that rejects with a `ConnectError`. */
+export type CountsClient = Client<typeof CountsService>;
+
+/**
+ * Makes a client that asks the service at `baseUrl` what it has counted. A token has to be one that may read. Calls nothing
+ * yet.
+ *
+ * @throws TypeError when the URL or an option cannot be used
+ */
+export function createCountsClient(baseUrl: string | URL, options: StatsClientOptions = {}): CountsClient {
+  return createClient(CountsService, createTransport(baseUrl, options));
+}
+
+function createTransport(baseUrl: string | URL, options: StatsClientOptions): Transport {
   refuseUnknown(options, [...CALL_OPTIONS, "timeoutMs"]);
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   if (!(timeoutMs > 0)) {
@@ -36,7 +54,7 @@ export function createStatsClient(baseUrl: string | URL, options: StatsClientOpt
     // The transport gives the URL as a text.
     fetch: (url, request = {}) => callFetch(url as string, request),
   });
-  return createClient(StatsService, withTimeLimit(transport, timeoutMs));
+  return withTimeLimit(transport, timeoutMs);
 }
 
 function withTimeLimit(transport: Transport, defaultMs: number): Transport {
