@@ -41,7 +41,7 @@ function layerOf(path: string): number {
 /** What a module imports: other modules of this repository by path, all else by name; types, too. */
 async function allImportsOf(path: string): Promise<string[]> {
   const code = await readFile(join(ROOT, path), "utf8");
-  const specifiers = code.matchAll(/^(?:import|export|\}) (?:.*? from )?"([^"]+)";$/gm);
+  const specifiers = code.matchAll(/^(?:import|export|\}) (?:.*?\bfrom )?"([^"]+)";$/gm);
   return [...specifiers].map(([, name = ""]) =>
     name.startsWith(".") ? normalize(join(path, "..", name)).replace(/\.js$/, ".ts") : name,
   );
