@@ -18,6 +18,7 @@ import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
 
 const ROOT = join(import.meta.dirname, "../..");
+const BUF = join(ROOT, "node_modules/.bin/buf");
 const run = promisify(execFile);
 
 let database: TestDatabase;
@@ -121,8 +122,7 @@ describe("buf curl", () => {
     "pushes by %s, finding the method by reflection",
     async (protocol) => {
       const row = await rowAfter((eventId) =>
-        run("npx", [
-          "buf",
+        run(BUF, [
           "curl",
           "--http2-prior-knowledge",
           "--protocol",
@@ -143,8 +143,7 @@ describe("buf curl", () => {
   );
 
   test.each(["", "stats.v1.StatsService"])("finds the health of %p SERVING", async (name) => {
-    const { stdout } = await run("npx", [
-      "buf",
+    const { stdout } = await run(BUF, [
       "curl",
       "--http2-prior-knowledge",
       "--protocol",

@@ -9,6 +9,7 @@ import { text } from "node:stream/consumers";
 import type { TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { newEventId } from "../support/pushes.js";
+import { runCommand } from "../support/run-command.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
 import { until } from "../support/wait.js";
@@ -225,7 +226,7 @@ test.each([
   [["package.json", "--property", "news"], "a file and an event exclude each other"],
   [["--colour", "red"], "unknown option '--colour'"],
 ])("exits with 2 and says what is wrong with the command line: %j", async (args, message) => {
-  const { status, stderr } = await push(args);
+  const { status, stderr } = await runCommand(["push", ...args]);
   expect(status).toBe(2);
   expect(stderr).toContain(message);
 });

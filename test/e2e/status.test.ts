@@ -2,14 +2,13 @@ import { Agent } from "node:http";
 import { createTestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
 import { type Answer, push } from "../support/pushes.js";
+import { runCommand } from "../support/run-command.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
 import { until } from "../support/wait.js";
 
-async function status(args: string[], environment: Record<string, string> = {}) {
-  await using command = ServiceProcess.spawn(["status", ...args], environment);
-  const ending = await command.ended();
-  return { status: ending.status, stdout: command.stdout, stderr: command.stderr };
+function status(args: string[], environment: Record<string, string> = {}) {
+  return runCommand(["status", ...args], environment);
 }
 
 test("status tells an operator, and a script, how a running service is", async () => {

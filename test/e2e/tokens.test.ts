@@ -6,6 +6,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Health } from "../../gen/health/v1/health_pb.js";
 import type { TestDatabase } from "../support/database.js";
 import { push } from "../support/pushes.js";
+import { runCommand } from "../support/run-command.js";
 import { ServiceProcess } from "../support/service-process.js";
 import { createServiceDatabase } from "../support/stats-database.js";
 import { newToken, TestTokenFile } from "../support/tokens.js";
@@ -25,12 +26,6 @@ function pushAs(url: string, token: string, event: Record<string, unknown> = EVE
   return push(url, event, undefined, { authorization: `Bearer ${token}` });
 }
 
-async function runToEnd(args: string[], environment: Record<string, string> = {}) {
-  await using service = ServiceProcess.spawn(args, environment);
-  const { status } = await service.ended();
-  return { status, stdout: service.stdout, stderr: service.stderr };
-}
-
 describe("the command token", () => {
   let directory: string;
   let file: string;
@@ -40,7 +35,7 @@ describe("the command token", () => {
   });
   afterEach(() => rm(directory, { recursive: true }));
 
-  const run = (...args: string[]) => runToEnd(["token", ...args], { AUTH_TOKENS_FILE: file });
+  const run = (...args: string[]) => runCommand(["token", ...args], { AUTH_TOKENS_FILE: file });
 
   it("makes tokens that the service takes, lists them, and revokes them", async () => {
     const created = await run("create", "--name", "shop", "--properties", "shop,cart", "--expires", "90d");
@@ -74,7 +69,7 @@ describe("the command token", () => {
   });
 
   it("prints the entry where there is no file", async () => {
-    const { status, stdout } = await runToEnd(["token", "create", "--name", "x", "--json"]);
+    const { status, stdout } = await runCommand(["token", "create", "--name", "x", "--json"]);
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ entry: { name: "x" } });
   });

@@ -4,9 +4,10 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { StatsService } from "../../../gen/stats/v1/stats_pb.js";
 import { newEventId } from "../../support/pushes.js";
+import { amount } from "./attack.js";
 
 /** Time between two pushes of a caller, in milliseconds. */
-const PACE_MS = 5;
+const PACE_MS = amount(20, 5);
 
 /** What happened to the pushes. */
 export interface BystanderReport {

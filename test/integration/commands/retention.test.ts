@@ -1,8 +1,8 @@
-import { createPartitions, DAY_MS } from "../../src/postgres/partitions.js";
-import type { TestDatabase } from "../support/database.js";
-import { uuidv7At } from "../support/encoded.js";
-import { ServiceProcess } from "../support/service-process.js";
-import { createStatsDatabase } from "../support/stats-database.js";
+import { createPartitions, DAY_MS } from "../../../src/postgres/partitions.js";
+import type { TestDatabase } from "../../support/database.js";
+import { uuidv7At } from "../../support/encoded.js";
+import { runCommand } from "../../support/run-command.js";
+import { createStatsDatabase } from "../../support/stats-database.js";
 
 const NOW = Date.now();
 
@@ -20,13 +20,8 @@ afterEach(async () => {
   await database.close();
 });
 
-async function retention(args: string[], environment: Record<string, string> = {}) {
-  await using command = ServiceProcess.spawn(["retention", ...args], {
-    DATABASE_URL: database.url,
-    ...environment,
-  });
-  const { status } = await command.ended();
-  return { status, stdout: command.stdout };
+function retention(args: string[], environment: Record<string, string> = {}) {
+  return runCommand(["retention", ...args], { DATABASE_URL: database.url, ...environment });
 }
 
 test("retention says that everything is kept as long as no RETENTION_DAYS is set", async () => {
