@@ -17,9 +17,9 @@ CREATE INDEX counts_hour_bucket_idx ON counts_hour USING brin (bucket);
 CREATE INDEX counts_day_bucket_idx ON counts_day USING brin (bucket);
 
 -- The sums of sections and properties, few among the items.
-CREATE INDEX counts_quarter_hour_sums_idx ON counts_quarter_hour (property, section, bucket) WHERE item = 0;
-CREATE INDEX counts_hour_sums_idx ON counts_hour (property, section, bucket) WHERE item = 0;
-CREATE INDEX counts_day_sums_idx ON counts_day (property, section, bucket) WHERE item = 0;
+CREATE INDEX counts_quarter_hour_sums_idx ON counts_quarter_hour (bucket, property, section) WHERE item = 0;
+CREATE INDEX counts_hour_sums_idx ON counts_hour (bucket, property, section) WHERE item = 0;
+CREATE INDEX counts_day_sums_idx ON counts_day (bucket, property, section) WHERE item = 0;
 
 DO $$
 DECLARE

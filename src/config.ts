@@ -173,6 +173,22 @@ const SERVICE_SETTINGS = {
   embeddedPostgresPort: wholeNumber(1, PORT_MAX)
     .prefault("54329")
     .describe("Port of the embedded PostgreSQL, on 127.0.0.1 (user postgres, database stats)."),
+  counts: onOrOff()
+    .prefault("on")
+    .describe("Whether this service counts new events. off: another one does, or they are counted later."),
+  countsIntervalMs: wholeNumber(100, 3_600_000)
+    .prefault("2000")
+    .describe(
+      "Shortest time between two folds of new events into the counts, in milliseconds; longer while folds take long.",
+    ),
+  countsQuarterDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
+    .prefault("35")
+    .describe(
+      "Days for which counts are kept by the quarter hour, of which the days of any time zone can be made.",
+    ),
+  countsHourDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
+    .prefault("400")
+    .describe("Days for which counts are kept by the hour. Those by the day (UTC) are kept for ever."),
   flushIntervalMs: wholeNumber(10, 60_000)
     .prefault("1000")
     .describe("Longest time that an event waits for its batch to be flushed, in milliseconds."),
@@ -441,6 +457,7 @@ function environmentName(key: string): string {
 const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   host: "Ports",
   databaseUrl: "Database and data",
+  counts: "Counts",
   flushIntervalMs: "Queue and flush",
   requestMaxBytes: "Limits of the RPC port",
   spoolDir: "Spool",

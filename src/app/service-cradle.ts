@@ -2,9 +2,9 @@
 import { type AwilixContainer, createContainer, InjectionMode } from "awilix";
 import type { EmbeddedPostgres } from "../postgres/embedded.js";
 import type { Schema } from "../postgres/schema.js";
-import type { TableState } from "../postgres/table-state.js";
 import type { CountSource } from "../rpc/counts-methods.js";
 import type { Sink } from "../sink/sink.js";
+import type { DatabaseReading } from "../telemetry/service-status.js";
 import type { AdminParts } from "./parts/admin.js";
 import type { BufferParts } from "./parts/buffer.js";
 import type { IngestParts } from "./parts/ingest.js";
@@ -16,8 +16,10 @@ import type { RpcParts } from "./parts/rpc.js";
 interface DatabaseOfService {
   readonly embeddedPostgres: EmbeddedPostgres | undefined;
   readonly schema: Schema | undefined;
-  readonly readTables: ((signal: AbortSignal) => Promise<TableState>) | undefined;
+  readonly readTables: ((signal: AbortSignal) => Promise<DatabaseReading>) | undefined;
   readonly countQueries: CountSource | undefined;
+  /** Absent also where COUNTS is off. */
+  readonly aggregator: { lagMs(): number } | undefined;
 }
 
 /** All that a service takes from its container. What a factory takes from it is made first, and so ended last. */

@@ -23,6 +23,7 @@ export function describeStatus(status: ServiceStatus, nowMs: number): string[] {
     line("buffer", buffer === null ? "none (SPOOL_MAX_BYTES is 0)" : describeBuffer(buffer)),
     line("flush", describeFlush(flush, nowMs)),
     line("database", describeDatabase(status.database)),
+    ...describeCounts(status.database).map((text) => line("counts", text)),
   ];
 }
 
@@ -79,6 +80,22 @@ function describeDatabase(database: ServiceStatus["database"]): string {
   }
   const { daysAhead, rowsInDefault, deadLetters } = database;
   return `partitions for ${daysAhead} days ahead, ${atLeast(rowsInDefault)} rows without one, ${atLeast(deadLetters)} dead letters`;
+}
+
+/** Empty: nothing is known of them. */
+function describeCounts(database: ServiceStatus["database"]): string[] {
+  if (database?.ok !== true || database.counts === undefined) {
+    return [];
+  }
+  const { lagMs, backfillDays, unindexedPartitions } = database.counts;
+  const left = [
+    ...(unindexedPartitions > 0 ? [`${formatCount(unindexedPartitions)} partitions to index`] : []),
+    ...(backfillDays === null ? ["all older events to count"] : []),
+    ...(backfillDays !== null && backfillDays > 0
+      ? [`${formatCount(backfillDays)} older days to count`]
+      : []),
+  ];
+  return [[`complete ${formatDuration(Math.max(0, lagMs))} ago`, ...left].join(", ")];
 }
 
 function atLeast(count: number): string {

@@ -1,4 +1,6 @@
 /** The command `retention`: what RETENTION_DAYS removes from the database, before it does or right now. */
+import { countBeforeRemoval } from "../counts/counts-keeper.js";
+import { RemovedRows } from "../counts/removed-rows.js";
 import { withConnection } from "../postgres/pool.js";
 import {
   type Expired,
@@ -49,9 +51,10 @@ async function showOrRemove({
     const firstKeptMs = firstKeptDay(await earlierClock(pool, systemClock.now()), retentionDays);
     const firstKept = new Date(firstKeptMs).toISOString();
     const found: Removal = apply
-      ? await withConnection(pool, new AbortController().signal, (client) =>
-          removeExpired(client, firstKeptMs, () => undefined),
-        )
+      ? await withConnection(pool, new AbortController().signal, async (client) => {
+          await countBeforeRemoval(client, new Date(firstKeptMs));
+          return removeExpired(client, firstKeptMs, { books: new RemovedRows() });
+        })
       : { ...(await findExpired(pool, firstKeptMs)), kept: [] };
     print(
       json

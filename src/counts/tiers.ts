@@ -10,12 +10,16 @@ export interface Tier {
   readonly unitMs: number;
 }
 
-/** From the finest to the coarsest. */
-export const TIERS: readonly Tier[] = [
-  { name: "quarter_hour", table: "counts_quarter_hour", unitMs: QUARTER_HOUR_MS },
-  { name: "hour", table: "counts_hour", unitMs: HOUR_MS },
-  { name: "day", table: "counts_day", unitMs: DAY_MS },
-];
+export const QUARTER_HOUR: Tier = {
+  name: "quarter_hour",
+  table: "counts_quarter_hour",
+  unitMs: QUARTER_HOUR_MS,
+};
+export const HOUR: Tier = { name: "hour", table: "counts_hour", unitMs: HOUR_MS };
+export const DAY: Tier = { name: "day", table: "counts_day", unitMs: DAY_MS };
+
+/** From the finest to the coarsest. Those who write to several write in this order, so that they cannot deadlock. */
+export const TIERS: readonly Tier[] = [QUARTER_HOUR, HOUR, DAY];
 
 /** What a tier holds. */
 export interface TierState {

@@ -164,8 +164,12 @@ export async function orAborted<T>(signal: AbortSignal, work: () => Promise<T>):
 }
 
 /** What `work` gives, once it is committed. When it rejects, nothing of it has happened. */
-export async function inTransaction<T>(client: PoolClient, work: () => Promise<T>): Promise<T> {
-  await beginTransaction(client);
+export async function inTransaction<T>(
+  client: PoolClient,
+  work: () => Promise<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  await beginTransaction(client, options);
   try {
     const result = await work();
     await client.query("COMMIT");
@@ -176,9 +180,21 @@ export async function inTransaction<T>(client: PoolClient, work: () => Promise<T
   }
 }
 
+/** How a transaction differs from others. */
+export interface TransactionOptions {
+  /** SQL for BEGIN, for example `ISOLATION LEVEL REPEATABLE READ`. Default: none. */
+  readonly mode?: string;
+  /** Settings over those that all transactions have. Default: none. */
+  readonly settings?: Readonly<Record<string, string | number>>;
+}
+
 /** Begins a transaction that is as it must be whatever the server says. */
-export async function beginTransaction(client: PoolClient): Promise<void> {
-  await client.query(`BEGIN; ${transactionSettings(client)}`);
+export async function beginTransaction(
+  client: PoolClient,
+  { mode = "", settings = {} }: TransactionOptions = {},
+): Promise<void> {
+  const own = Object.entries(settings).map(([name, value]) => `SET LOCAL ${name} = '${value}'`);
+  await client.query([`BEGIN ${mode}`, transactionSettings(client), ...own].join(";\n"));
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Clock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import { PeriodicJob } from "../util/periodic-job.js";
 import { withConnection } from "./pool.js";
-import { earlierClock, firstKeptDay, removeExpired } from "./retention.js";
+import { earlierClock, firstKeptDay, type RemovalBooks, removeExpired } from "./retention.js";
 
 /** After the start, so that it does not compete with the spool's replay for the first moments. */
 const FIRST_MS = 60 * 1000;
@@ -19,6 +19,9 @@ export interface RetentionKeeperDeps {
   readonly logger: Logger;
   /** Events are kept for at least this many days after they happened, and for about a day more at most. */
   readonly retentionDays: number;
+  readonly books: RemovalBooks;
+  /** Puts into the books whatever is not in them yet, before anything is removed. Rejects when it could not. */
+  readonly bringBooksUpToDate: (signal: AbortSignal) => Promise<void>;
 }
 
 /** Looks a minute after start() and every hour. `new` → `started` by start(); → `closed`, for good, by close(). */
@@ -62,12 +65,18 @@ export class RetentionKeeper {
 
   /** Resolves with the time to the next look, in milliseconds. */
   async #removeDue(signal: AbortSignal): Promise<number> {
-    const { pool, clock, logger, retentionDays } = this.#deps;
+    const { pool, clock, logger, retentionDays, books } = this.#deps;
+    await this.#bringBooksUpToDate(signal);
     const { loose, kept } = await withConnection(pool, signal, async (client) => {
       const firstKeptMs = firstKeptDay(await earlierClock(client, clock.now()), retentionDays);
-      return removeExpired(client, firstKeptMs, ({ name, rows, bytes }) =>
-        logger.info({ partition: name, rowsEstimated: rows, bytes, retentionDays }, "old partition dropped"),
-      );
+      return removeExpired(client, firstKeptMs, {
+        books,
+        onDropped: ({ name, rows, bytes }) =>
+          logger.info(
+            { partition: name, rowsEstimated: rows, bytes, retentionDays },
+            "old partition dropped",
+          ),
+      });
     });
     for (const { name, rows } of loose) {
       logger.info({ partition: name, rows, retentionDays }, "old rows without a partition deleted");
@@ -76,5 +85,16 @@ export class RetentionKeeper {
       logger.warn({ partition: name, reason, retryInMs: RETRY_MS }, "an old partition cannot be dropped yet");
     }
     return kept.length > 0 ? RETRY_MS : INTERVAL_MS;
+  }
+
+  /** A failure keeps nothing: the books say in each case what may go. */
+  async #bringBooksUpToDate(signal: AbortSignal): Promise<void> {
+    const { logger, bringBooksUpToDate } = this.#deps;
+    try {
+      await bringBooksUpToDate(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      logger.warn({ reason: messageOf(error) }, "events could not be counted before old ones are dropped");
+    }
   }
 }

@@ -52,6 +52,30 @@ export interface Removal extends Expired {
   readonly kept: readonly KeptPartition[];
 }
 
+/** A partition of `incoming` that is about to go, with the times that its ids stand for, in Unix milliseconds. */
+export interface RemovedPartition {
+  /** For SQL: quoted, and with its schema where that is needed. */
+  readonly sqlName: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** What the books need to know of a row of `incoming`, as PostgreSQL writes it. */
+export interface RemovedRow {
+  readonly stamp: string;
+  readonly tx: string;
+}
+
+/** Records what is removed from `incoming`, in the transaction that removes it. */
+export interface RemovalBooks {
+  /**
+   * Called when inserts wait for us already, so it must be quick. Undefined: the partition may go. Otherwise why it has to
+   * stay for now, `overdueMs` after its time; nothing of what was recorded stays then.
+   */
+  dropping(client: PoolClient, partition: RemovedPartition, overdueMs: number): Promise<string | undefined>;
+  deleted(client: PoolClient, rows: readonly RemovedRow[]): Promise<void>;
+}
+
 /**
  * How long inserts may queue behind us: DROP needs an exclusive lock on the partitioned table. (DETACH CONCURRENTLY,
  * which does not, is refused where there is a default partition, and is not in PostgreSQL 13.)
@@ -91,43 +115,69 @@ export async function findExpired(client: Pool | PoolClient, firstKeptMs: number
   return { partitions, loose: loose.filter(({ rows }) => rows > 0) };
 }
 
+export interface RemovalOptions {
+  readonly books: RemovalBooks;
+  /** Hears of each partition that went. Default: nobody does. */
+  readonly onDropped?: (partition: ExpiredPartition) => void;
+}
+
 /**
  * Removes what is older than the day that begins at `firstKeptMs`. A table that is in use keeps its partitions for
- * now. Safe beside others that do the same.
+ * now. Safe while others do the same.
  */
 export async function removeExpired(
   client: PoolClient,
   firstKeptMs: number,
-  onDropped: (partition: ExpiredPartition) => void,
+  { books, onDropped = () => undefined }: RemovalOptions,
 ): Promise<Removal> {
   const partitions: ExpiredPartition[] = [];
   const loose: ExpiredRows[] = [];
   const kept: KeptPartition[] = [];
   for (const table of PARTITIONED_TABLES) {
     const expired = await expiredPartitions(client, table, firstKeptMs);
-    const refusals = await dropEach(client, expired, (partition) => {
-      partitions.push(partition);
-      onDropped(partition);
+    const refusals = await dropEach(client, expired, {
+      books: table === "incoming" ? books : undefined,
+      firstKeptMs,
+      onDropped: (partition) => {
+        partitions.push(partition);
+        onDropped(partition);
+      },
     });
     kept.push(...refusals);
-    loose.push({ name: `${table}_default`, rows: await deleteLoose(client, table, firstKeptMs) });
+    loose.push({ name: `${table}_default`, rows: await deleteLoose(client, table, firstKeptMs, books) });
   }
   return { partitions, loose: loose.filter(({ rows }) => rows > 0), kept };
+}
+
+interface DropOptions {
+  /** undefined: this table has none. */
+  readonly books: RemovalBooks | undefined;
+  readonly firstKeptMs: number;
+  readonly onDropped: (partition: ExpiredPartition) => void;
+}
+
+/** The books want the partition to stay; the message says why. */
+class NotYetError extends Error {
+  override readonly name = "NotYetError";
 }
 
 /** Drops these partitions of one table, and returns those that have to stay for now. */
 async function dropEach(
   client: PoolClient,
   partitions: readonly ExpiredPartition[],
-  onDropped: (partition: ExpiredPartition) => void,
+  { books, firstKeptMs, onDropped }: DropOptions,
 ): Promise<KeptPartition[]> {
   const kept: KeptPartition[] = [];
   for (const partition of partitions) {
     try {
-      if (await drop(client, partition)) {
+      if (await drop(client, partition, books, firstKeptMs)) {
         onDropped(partition);
       }
     } catch (error) {
+      if (error instanceof NotYetError) {
+        kept.push({ name: partition.name, reason: error.message });
+        continue;
+      }
       const sqlstate = sqlstateOf(error);
       if (sqlstate !== LOCK_NOT_AVAILABLE && sqlstate !== DEPENDENT_OBJECTS_STILL_EXIST) {
         throw error;
@@ -190,7 +240,12 @@ function dayOf(name: string): number | undefined {
  * under load there is always a COPY that ends soon; once we have it, inserts wait for us, so whoever is at the partitions
  * themselves makes us give up. The parent comes first, as in each query, so that this cannot deadlock.
  */
-function drop(client: PoolClient, { table, sqlName }: ExpiredPartition): Promise<boolean> {
+function drop(
+  client: PoolClient,
+  { table, name, sqlName }: ExpiredPartition,
+  books: RemovalBooks | undefined,
+  firstKeptMs: number,
+): Promise<boolean> {
   return inTransaction(client, async () => {
     await client.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await client.query(`LOCK TABLE ONLY ${table} IN ACCESS EXCLUSIVE MODE`);
@@ -203,6 +258,12 @@ function drop(client: PoolClient, { table, sqlName }: ExpiredPartition): Promise
       return false;
     }
     await client.query(`LOCK TABLE ${table}_default, ${sqlName} IN ACCESS EXCLUSIVE MODE NOWAIT`);
+    const fromMs = dayOf(name) ?? firstKeptMs;
+    const partition = { sqlName, fromMs, toMs: fromMs + DAY_MS };
+    const reason = await books?.dropping(client, partition, firstKeptMs - partition.toMs);
+    if (reason !== undefined) {
+      throw new NotYetError(reason);
+    }
     await client.query(`DROP TABLE ${sqlName}`);
     return true;
   });
@@ -216,15 +277,25 @@ async function deleteLoose(
   client: PoolClient,
   table: PartitionedTable,
   firstKeptMs: number,
+  books: RemovalBooks,
 ): Promise<number> {
+  const statement = `DELETE FROM ${table}_default WHERE id IN
+    (SELECT id FROM ${table}_default WHERE id < $1 ORDER BY id LIMIT ${CHUNK_ROWS} FOR UPDATE SKIP LOCKED)`;
   for (let total = 0; ; ) {
-    const { rowCount } = await client.query(
-      `DELETE FROM ${table}_default WHERE id IN
-         (SELECT id FROM ${table}_default WHERE id < $1 ORDER BY id LIMIT ${CHUNK_ROWS} FOR UPDATE SKIP LOCKED)`,
-      [lowestIdAt(firstKeptMs)],
-    );
-    total += rowCount ?? 0;
-    if ((rowCount ?? 0) < CHUNK_ROWS) {
+    const deleted = await inTransaction(client, async () => {
+      if (table !== "incoming") {
+        return (await client.query(statement, [lowestIdAt(firstKeptMs)])).rowCount ?? 0;
+      }
+      const { rows } = await client.query<RemovedRow>(`${statement} RETURNING stamp::text, tx::text`, [
+        lowestIdAt(firstKeptMs),
+      ]);
+      if (rows.length > 0) {
+        await books.deleted(client, rows);
+      }
+      return rows.length;
+    });
+    total += deleted;
+    if (deleted < CHUNK_ROWS) {
       return total;
     }
   }

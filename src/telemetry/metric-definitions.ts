@@ -216,6 +216,30 @@ export const METRICS = {
     help: "When PostgreSQL last took a batch, as Unix time; 0: not yet.",
     aggregator: "max",
   },
+  countsLag: {
+    name: "stats_counts_lag_seconds",
+    type: "gauge",
+    help: "How long ago the counts held all events that were in the table; 0: this process does not count.",
+    aggregator: "max",
+  },
+  countsFoldDuration: {
+    name: "stats_counts_fold_duration_seconds",
+    type: "histogram",
+    help: "Time of one fold of new events into the counts.",
+    labels: {
+      tiers: "quarter_hour, or hour and day",
+      outcome: "folded; failed: will be tried again",
+    },
+    aggregator: "sum",
+    buckets: [...SECONDS, 60, 300],
+  },
+  countedRows: {
+    name: "stats_counts_rows_total",
+    type: "counter",
+    help: "Events that this process has counted; each is counted once in quarter_hour, and once in hour and day.",
+    labels: { tiers: "quarter_hour, or hour and day" },
+    aggregator: "sum",
+  },
   drainDuration: {
     name: "stats_drain_duration_seconds",
     type: "gauge",

@@ -4,6 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { BufferKind } from "../buffer/buffer.js";
+import type { FoldObserver } from "../counts/aggregator.js";
 import type { FlushObserver } from "../ingest/flush-log.js";
 import type { Ledger } from "../ingest/ledger.js";
 import type { UnaryInterceptor } from "../rpc/unary-method.js";
@@ -40,6 +41,8 @@ export interface MetricSources {
   /** undefined: the port speaks clear text. */
   readonly tlsCertificates: { readonly expiresAt: number | undefined } | undefined;
   readonly health: { readiness(): { readonly ok: boolean } };
+  /** undefined: this process does not count. */
+  readonly aggregator: { lagMs(): number } | undefined;
 }
 
 /** A number; or, for a metric with one label, a number for each of its values. */
@@ -55,6 +58,8 @@ export class Metrics {
   readonly flushes: FlushObserver;
   /** Hears of the replay of the buffer. */
   readonly replays: FlushObserver;
+  /** Hears of the folds of new events into the counts. */
+  readonly folds: FoldObserver;
   readonly #clock: Clock;
   readonly #calls = new CallDurations(METRICS.rpcDuration);
   readonly #retries: Counter;
@@ -71,6 +76,7 @@ export class Metrics {
     this.#batchBytes = this.#histogram(METRICS.batchBytes);
     this.flushes = this.#observer("queue");
     this.replays = this.#observer("buffer");
+    this.folds = this.#foldObserver();
     this.registry.registerMetric(this.#calls.metric);
     this.#gauge(METRICS.lastSuccess, () => this.#lastSuccessMs / MS_PER_SECOND);
     new Gauge(this.#options(METRICS.buildInfo)).set({ version, node: process.version, role }, 1);
@@ -97,6 +103,7 @@ export class Metrics {
     rpcServer,
     tlsCertificates,
     health,
+    aggregator,
   }: MetricSources): void {
     this.#counter(METRICS.unhandledRequests, () => refusedCalls.read());
     this.#counter(METRICS.accepted, () => ledger.accepted);
@@ -120,6 +127,7 @@ export class Metrics {
     this.#gauge(METRICS.drainDuration, () => (flusher.drainMs ?? 0) / MS_PER_SECOND);
     this.#gauge(METRICS.openConnections, () => rpcServer.connections);
     this.#gauge(METRICS.tlsExpiry, () => (tlsCertificates?.expiresAt ?? 0) / MS_PER_SECOND);
+    this.#gauge(METRICS.countsLag, () => (aggregator?.lagMs() ?? 0) / MS_PER_SECOND);
     this.#gauge(METRICS.ready, () => (health.readiness().ok ? 1 : 0));
   }
 
@@ -157,6 +165,19 @@ export class Metrics {
         this.#flushDuration.observe({ source, outcome: "failed" }, durationMs / MS_PER_SECOND);
         this.#retries.inc({ source, fault_class });
       },
+    };
+  }
+
+  #foldObserver(): FoldObserver {
+    const duration = this.#histogram(METRICS.countsFoldDuration);
+    const counted = new Counter(this.#options(METRICS.countedRows));
+    return {
+      folded: (tiers, rows, durationMs) => {
+        duration.observe({ tiers, outcome: "folded" }, durationMs / MS_PER_SECOND);
+        counted.inc({ tiers }, rows);
+      },
+      failed: (tiers, durationMs) =>
+        duration.observe({ tiers, outcome: "failed" }, durationMs / MS_PER_SECOND),
     };
   }
 

@@ -1,5 +1,6 @@
 /** How a service is at a glance, as a value that goes over the wire; it reads nothing by itself. */
 import type { BufferKind } from "../buffer/buffer.js";
+import type { CountsProgress } from "../counts/count-state.js";
 import type { LedgerEntry } from "../ingest/ledger.js";
 import type { RefusalReason } from "../ingest/refusal.js";
 import type { TableState } from "../postgres/table-state.js";
@@ -48,7 +49,13 @@ export interface CountsPageStatus {
   readonly isTls: boolean;
 }
 
-export type DatabaseStatus = ({ readonly ok: true } & TableState) | Extract<Probe, { ok: false }>;
+/** What the database is asked for. */
+export interface DatabaseReading extends TableState {
+  /** Absent in the status of a version that did not count. */
+  readonly counts?: CountsProgress;
+}
+
+export type DatabaseStatus = ({ readonly ok: true } & DatabaseReading) | Extract<Probe, { ok: false }>;
 
 /** Only plain values, so that JSON gives it back as it was. Sizes in bytes, times in milliseconds. */
 export interface ServiceStatus {

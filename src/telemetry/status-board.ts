@@ -1,7 +1,6 @@
 /** Puts together how this process is, when somebody asks; it changes nothing and keeps no history. */
 
 import { Ledger, type LedgerEntry } from "../ingest/ledger.js";
-import type { TableState } from "../postgres/table-state.js";
 import { RefusedCalls, Rejections } from "../rpc/rejections.js";
 import type { HealthProbes } from "../server/admin-server.js";
 import type { Clock } from "../util/clock.js";
@@ -9,6 +8,7 @@ import { messageOf } from "../util/error-message.js";
 import type {
   BufferStatus,
   CountsPageStatus,
+  DatabaseReading,
   DatabaseStatus,
   FlushStatus,
   RefusedStatus,
@@ -35,7 +35,7 @@ export interface StatusParts {
   readonly rejections: { read(): RefusedStatus["events"] };
   readonly refusedCalls: { read(): RefusedStatus["calls"] };
   /** Rejects when the database does not say; at once when `signal` aborts. undefined: there is none. */
-  readonly readTables: ((signal: AbortSignal) => Promise<TableState>) | undefined;
+  readonly readTables: ((signal: AbortSignal) => Promise<DatabaseReading>) | undefined;
 }
 
 export interface StatusBoardDeps {

@@ -1,6 +1,10 @@
 /** Databases with the service's schema, and what tests do to them from the side. */
 import { randomBytes } from "node:crypto";
+import { copyFile, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Pool, PoolClient } from "pg";
+import { migrationsDirectory } from "../../src/util/package-info.js";
 import { createTestDatabase, type TestDatabase } from "./database.js";
 import { until } from "./wait.js";
 
@@ -22,6 +26,17 @@ export function createServiceDatabase(): Promise<TestDatabase> {
 
 function templates(): Templates {
   return JSON.parse(process.env.TEST_TEMPLATES ?? "{}") as Templates;
+}
+
+/** A folder with the first migrations of this version, as an older version had them; it goes when it is disposed of. */
+export async function migrationsUpTo(version: number): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), "stats-migrations-"));
+  for (const name of await readdir(migrationsDirectory)) {
+    if (Number(name.slice(0, 4)) <= version) {
+      await copyFile(join(migrationsDirectory, name), join(path, name));
+    }
+  }
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
 }
 
 /** Resolves with the ids of the sessions that wait for a lock in this database, once there are `count`. */
@@ -52,6 +67,18 @@ export async function openTransaction(pool: Pool, ...statements: string[]): Prom
         await client.query("COMMIT");
         client.release();
       }
+    },
+  };
+}
+
+/** A connection for settings that hold for a session. */
+export async function openSession(pool: Pool): Promise<AsyncDisposable & { readonly client: PoolClient }> {
+  const client = await pool.connect();
+  return {
+    client,
+    [Symbol.asyncDispose]: () => {
+      client.release(true);
+      return Promise.resolve();
     },
   };
 }

@@ -64,5 +64,7 @@ export function workerConfig(config: Config, { worker, workers, databaseUrl }: A
     queueMaxBytes: Math.floor(config.queueMaxBytes / workers),
     spoolMaxBytes: Math.floor(config.spoolMaxBytes / workers),
     spoolDir: workerSpoolDir(config.spoolDir, worker),
+    // One counts the events of all.
+    counts: config.counts && worker === 1,
   });
 }

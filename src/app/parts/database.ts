@@ -1,4 +1,5 @@
 /** The parts that know where the database is and bring its schema up to date; a primary has no more of it than these. */
+import { adaptCounts } from "../../counts/cluster.js";
 import { EmbeddedPostgres } from "../../postgres/embedded.js";
 import { migrate } from "../../postgres/migrate.js";
 import { Schema } from "../../postgres/schema.js";
@@ -41,7 +42,10 @@ function chooseDatabaseUrl({ config, embeddedPostgres }: Needs): string {
 
 function createSchema({ databaseUrl, makePartitions, clock, logger }: Needs): Schema {
   return new Schema({
-    migrate: (signal) => migrate({ url: databaseUrl, directory: migrationsDirectory, logger, signal }),
+    migrate: async (signal) => {
+      await migrate({ url: databaseUrl, directory: migrationsDirectory, logger, signal });
+      await adaptCounts({ url: databaseUrl, logger, signal });
+    },
     createPartitions: makePartitions,
     clock,
   });

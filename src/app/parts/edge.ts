@@ -13,6 +13,7 @@ export function edgeParts() {
     schema: asValue(undefined),
     readTables: asValue(undefined),
     countQueries: asValue(undefined),
+    aggregator: asValue(undefined),
     sink: part(createSink),
   };
 }

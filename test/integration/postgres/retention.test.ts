@@ -1,4 +1,5 @@
 import { pino } from "pino";
+import { RemovedRows } from "../../../src/counts/removed-rows.js";
 import { createPartitions, DAY_MS, dayPartition, partitionNames } from "../../../src/postgres/partitions.js";
 import { createPool } from "../../../src/postgres/pool.js";
 import { findExpired, firstKeptDay, type Removal, removeExpired } from "../../../src/postgres/retention.js";
@@ -54,7 +55,7 @@ async function idsIn(table: "incoming" | "incoming_dead"): Promise<string[]> {
 async function remove(): Promise<Removal> {
   const client = await database.pool.connect();
   try {
-    return await removeExpired(client, FIRST_KEPT, () => undefined);
+    return await removeExpired(client, FIRST_KEPT, { books: new RemovedRows() });
   } finally {
     client.release();
   }
@@ -90,7 +91,7 @@ describe("removeExpired", () => {
     const client = await database.pool.connect();
     try {
       await client.query("SET quote_all_identifiers = on");
-      expect(namesOf(await removeExpired(client, FIRST_KEPT, () => undefined))).toEqual([
+      expect(namesOf(await removeExpired(client, FIRST_KEPT, { books: new RemovedRows() }))).toEqual([
         ...OLD,
         ...OLD_DEAD,
       ]);
@@ -206,8 +207,15 @@ describe("RetentionKeeper", () => {
         });
       }
     };
-    const deps = { pool, clock, logger: pino({}, { write }), retentionDays: RETENTION_DAYS };
-    return { keeper: new RetentionKeeper(deps), log, heardOf };
+    const keeper = new RetentionKeeper({
+      pool,
+      clock,
+      logger: pino({}, { write }),
+      retentionDays: RETENTION_DAYS,
+      books: new RemovedRows(),
+      bringBooksUpToDate: () => Promise.resolve(),
+    });
+    return { keeper, log, heardOf };
   }
 
   it("drops what is old, soon after the start and as time goes on, and says so", async () => {

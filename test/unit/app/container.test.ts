@@ -24,6 +24,8 @@ describe("The container", () => {
       "BufferReplay",
       "PartitionKeeper",
       "RetentionKeeper",
+      "CountsKeeper",
+      "Aggregator",
     ]);
   });
 

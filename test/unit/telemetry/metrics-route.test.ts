@@ -28,6 +28,7 @@ class FakeProcess {
       rpcServer: { connections: { http1: 1 } },
       tlsCertificates: undefined,
       health: { readiness: () => ({ ok: true }) },
+      aggregator: { lagMs: () => 3_000 },
     });
   }
 

@@ -26,6 +26,7 @@ class Rig {
       rpcServer: { connections: { http1: 2, http2: 1 } },
       tlsCertificates: { expiresAt: 1_800_000_000_000 },
       health: { readiness: () => ({ ok: this.ready }) },
+      aggregator: { lagMs: () => 3_000 },
     });
   }
 
