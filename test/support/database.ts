@@ -28,7 +28,7 @@ export async function createTestDatabase(template?: string): Promise<TestDatabas
   pool.on("error", () => {});
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
-    closing ??= pool.end().then(() => dropDatabase(server, name));
+    closing ??= (pool.ended ? Promise.resolve() : pool.end()).then(() => dropDatabase(server, name));
     return closing;
   };
   return { url: url.href, pool, close, [Symbol.asyncDispose]: close };
