@@ -41,8 +41,8 @@ export async function pushUnasked(url, event) {
 }
 
 /**
- * `count` events by a client that is left to itself, for a page that is about to end. `arrive` tells whether calls that end
- * with the page get anywhere.
+ * `count` events by a client that is left to itself, for a page that is about to end. `arrive` tells whether calls get
+ * anywhere that do not outlive the page: without it, a page that its browser keeps for a while cannot pass for one that ended.
  */
 export function pushAndLeave(url, count, { arrive, ...options }) {
   const fetchKept = (input, init) => (init.keepalive ? fetch(input, init) : new Promise(() => {}));
