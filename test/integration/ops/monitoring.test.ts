@@ -13,7 +13,11 @@ interface Rule {
   readonly alert: string;
   readonly expr: string;
   readonly labels: { readonly severity: string };
-  readonly annotations: { readonly summary: string; readonly description: string; readonly runbook: string };
+  readonly annotations: {
+    readonly summary: string;
+    readonly description: string;
+    readonly runbook_url: string;
+  };
 }
 
 interface Panel {
@@ -109,7 +113,9 @@ describe("alerts", () => {
     ({ alert, labels, annotations }) => {
       expect(["warning", "critical"]).toContain(labels.severity);
       expect(annotations.summary).toContain("{{ $labels.instance }}");
-      expect(annotations.runbook).toBe(`docs/operations.md#${alert.toLowerCase()}`);
+      expect(annotations.runbook_url).toBe(
+        `{{ $externalLabels.stats_docs }}operations.md#${alert.toLowerCase()}`,
+      );
       expect(operations).toContain(`### ${alert}\n`);
     },
   );
