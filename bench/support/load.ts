@@ -159,7 +159,7 @@ export async function makeSteadyLoad(
 }
 
 /**
- * Makes that many calls over HTTP/2, all of which have been answered when it resolves. `more` are options for h2load.
+ * Makes that many calls by h2load, which speaks HTTP/1.1 too, all of which have been answered when it resolves. `more` are options for h2load.
  */
 export async function makeCalls(
   target: Target,
@@ -168,9 +168,9 @@ export async function makeCalls(
   more: readonly string[] = [],
 ): Promise<LoadResult> {
   const body = join(target.directory, "body");
-  await writeFile(body, http2Body(load));
-  const options = `-t 1 -c ${load.connections} -m ${load.streams} -n ${calls}`;
-  const headers = http2Headers(load).flatMap((header) => ["-H", header]);
+  await writeFile(body, bodyOf(load));
+  const options = `${isHttp1(load) ? "--h1 " : ""}-t 1 -c ${load.connections} -m ${load.streams} -n ${calls}`;
+  const headers = headersOf(load).flatMap((header) => ["-H", header]);
   const url = `http://127.0.0.1:${target.port}${PUSH_PATH}`;
   const output = await runTool("h2load", [...options.split(" "), ...more, "-d", body, ...headers, url]);
   const perSecond = Number(/finished in .*, ([\d.]+) req\/s/.exec(output)?.[1]);
@@ -182,13 +182,19 @@ export async function makeCalls(
   return { oks, cutMax: 0, perSecond, p99Ms: undefined };
 }
 
-function http2Headers(load: Load): string[] {
-  return load.protocol === "grpc"
+function headersOf({ protocol }: Load): string[] {
+  return protocol === "grpc"
     ? ["content-type: application/grpc", "te: trailers"]
-    : ["content-type: application/proto", "connect-protocol-version: 1"];
+    : [
+        `content-type: application/${protocol === "connect-json" ? "json" : "proto"}`,
+        "connect-protocol-version: 1",
+      ];
 }
 
-function http2Body(load: Load): Uint8Array {
+function bodyOf(load: Load): Uint8Array {
+  if (load.protocol === "connect-json") {
+    return Buffer.from(toJsonString(PushRequestSchema, pushRequest(load)));
+  }
   const message = toBinary(PushRequestSchema, pushRequest(load));
   if (load.protocol !== "grpc") {
     return message;
