@@ -1,8 +1,8 @@
 /** What a service needs of its container, whatever its role; and how parts are asked for, and ended in the one order that loses nothing. */
 import { type AwilixContainer, createContainer, InjectionMode } from "awilix";
+import type { CountQueries } from "../counts/count-queries.js";
 import type { EmbeddedPostgres } from "../postgres/embedded.js";
 import type { Schema } from "../postgres/schema.js";
-import type { CountSource } from "../rpc/counts-methods.js";
 import type { Sink } from "../sink/sink.js";
 import type { DatabaseReading } from "../telemetry/service-status.js";
 import type { AdminParts } from "./parts/admin.js";
@@ -17,7 +17,7 @@ interface DatabaseOfService {
   readonly embeddedPostgres: EmbeddedPostgres | undefined;
   readonly schema: Schema | undefined;
   readonly readTables: ((signal: AbortSignal) => Promise<DatabaseReading>) | undefined;
-  readonly countQueries: CountSource | undefined;
+  readonly countQueries: CountQueries | undefined;
   /** Absent also where COUNTS is off. */
   readonly aggregator: { lagMs(): number } | undefined;
 }

@@ -208,9 +208,10 @@ async function countPerBucket(
       timestamps(ranges.map(({ start }) => start)),
       timestamps(ranges.map(({ end }) => end)),
     );
-    return `SELECT bucket, count FROM unnest($${n - 1}::timestamptz[], $${n}::timestamptz[]) AS range (first, past)
-      JOIN ${tier.table} ON bucket >= first AND bucket < past
-      WHERE property = $1 AND section = $2 AND item = $3`;
+    // A subquery for each range, so that the index is read from its begin to its end, and not for the whole key.
+    return `SELECT bucket, count FROM unnest($${n - 1}::timestamptz[], $${n}::timestamptz[]) AS range (first, past),
+      LATERAL (SELECT bucket, count FROM ${tier.table} WHERE property = $1 AND section = $2 AND item = $3
+        AND bucket >= first AND bucket < past OFFSET 0) AS inside`;
   });
   if (parts.length === 0) {
     return new Map();

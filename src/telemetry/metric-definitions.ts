@@ -264,6 +264,12 @@ export const METRICS = {
     },
     aggregator: "sum",
   },
+  countQueries: {
+    name: "stats_count_queries_in_flight",
+    type: "gauge",
+    help: "Queries of counts that run or wait for a connection; at COUNTS_MAX_QUERIES more are refused.",
+    aggregator: "sum",
+  },
   openConnections: {
     name: "stats_open_connections",
     type: "gauge",

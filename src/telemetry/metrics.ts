@@ -18,6 +18,8 @@ import { METRICS, type MetricDefinition } from "./metric-definitions.js";
 export interface MetricSources {
   readonly ledger: Omit<Ledger, "missing" | "read">;
   readonly rejections: { read(): Readonly<Record<string, number>> };
+  /** undefined: another process answers queries. */
+  readonly countQueries: { readonly inFlight: number } | undefined;
   readonly refusedCalls: { read(): Readonly<Record<string, number>> };
   readonly queue: {
     readonly rows: number;
@@ -96,6 +98,7 @@ export class Metrics {
   watch({
     ledger,
     rejections,
+    countQueries,
     refusedCalls,
     queue,
     buffer,
@@ -125,6 +128,7 @@ export class Metrics {
     this.#gauge(METRICS.oldestAge, () => queue.oldestAgeMs / MS_PER_SECOND);
     this.#watchBuffer(buffer, ledger);
     this.#gauge(METRICS.drainDuration, () => (flusher.drainMs ?? 0) / MS_PER_SECOND);
+    this.#gauge(METRICS.countQueries, () => countQueries?.inFlight ?? 0);
     this.#gauge(METRICS.openConnections, () => rpcServer.connections);
     this.#gauge(METRICS.tlsExpiry, () => (tlsCertificates?.expiresAt ?? 0) / MS_PER_SECOND);
     this.#gauge(METRICS.countsLag, () => (aggregator?.lagMs() ?? 0) / MS_PER_SECOND);

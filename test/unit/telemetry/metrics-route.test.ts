@@ -21,6 +21,7 @@ class FakeProcess {
     this.metrics.watch({
       ledger: this.ledger,
       rejections: { read: () => ({}) },
+      countQueries: { inFlight: 2 },
       refusedCalls: this.refusedCalls,
       queue: this.queue,
       buffer: undefined,

@@ -19,6 +19,7 @@ class Rig {
     this.metrics.watch({
       ledger: this.ledger,
       rejections: { read: () => ({ invalid: 3, queue_full: 0 }) },
+      countQueries: { inFlight: 2 },
       refusedCalls: new RefusedCalls(),
       queue: this.queue,
       buffer: undefined,
