@@ -1,10 +1,14 @@
 /** Databases with counts, and a port that tells them; it pushes nothing. */
 import type { Pool } from "pg";
 import { CountQueries, createQueryPool } from "../../src/counts/count-queries.js";
+import { fold } from "../../src/counts/fold.js";
+import { DAY, HOUR, QUARTER_HOUR } from "../../src/counts/tiers.js";
 import { createCountsMethods } from "../../src/rpc/counts-methods.js";
 import type { UnaryInterceptor } from "../../src/rpc/unary-method.js";
 import { type LanePort, openLanePort } from "./lane-pair.js";
 import { silent } from "./rpc-port.js";
+
+const FOLD_TIMEOUT_MS = 60_000;
 
 /** An event, as far as it is counted. */
 export interface CountedEvent {
@@ -30,23 +34,20 @@ export async function insertEvents(pool: Pool, events: readonly CountedEvent[]):
   );
 }
 
-/** Makes the counts what the rows add up to, all of them fresh at `now` (Unix milliseconds). */
+/** Folds new rows into all tiers as the Aggregator does, and says that they are fresh at `now` (Unix milliseconds). */
 export async function countRows(pool: Pool, now: number): Promise<void> {
-  for (const [table, seconds] of [
-    ["counts_quarter_hour", 900],
-    ["counts_hour", 3_600],
-    ["counts_day", 86_400],
-  ] as const) {
-    await pool.query(`TRUNCATE ${table}`);
-    await pool.query(
-      `INSERT INTO ${table} (property, section, item, bucket, count)
-       SELECT property, coalesce(property_section, 0), coalesce(property_id, 0),
-         to_timestamp(floor(extract(epoch FROM stamp) / ${seconds}) * ${seconds}), count(*)
-       FROM incoming GROUP BY GROUPING SETS ((property, 4), (property, property_section, 4), (property, property_section, property_id, 4))`,
-    );
+  const client = await pool.connect();
+  try {
+    for (const tiers of [[QUARTER_HOUR], [HOUR, DAY]]) {
+      const { kind } = await fold(client, tiers, { timeoutMs: FOLD_TIMEOUT_MS });
+      if (kind !== "folded") {
+        throw new Error(`nothing was folded: ${kind}`);
+      }
+    }
+    await client.query("UPDATE counts_state SET fresh_at = to_timestamp($1 / 1000.0)", [now]);
+  } finally {
+    client.release();
   }
-  await pool.query("UPDATE counts_state SET fresh_at = to_timestamp($1 / 1000.0)", [now]);
-  await pool.query("DELETE FROM counts_backfill");
 }
 
 /**
