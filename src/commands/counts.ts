@@ -5,6 +5,8 @@ import { parseUrl, parseWholeNumber } from "./command.js";
 import { QUERY_SETTINGS } from "./counts/ask.js";
 import { showSeries, UNITS } from "./counts/series.js";
 import { DIMENSIONS, showTop } from "./counts/top.js";
+import { parseDay, rebuildCounts, verifyCounts } from "./counts/verify.js";
+import { DATABASE_SETTINGS } from "./with-pool.js";
 
 const LIMIT_DEFAULT = 20;
 
@@ -38,7 +40,30 @@ export const defineCounts: CommandDefinition = (command, line) => {
     .option("--section <N>", "only of this section of the property (default: all)", parseWholeNumber)
     .option("--limit <N>", "how many", parseWholeNumber, LIMIT_DEFAULT);
   line.runs(addQueryOptions(top), QUERY_SETTINGS, showTop);
+  const verify = command
+    .command("verify")
+    .summary("compare the counts with the rows")
+    .description(
+      "Compare the counts with the rows of the database, day by day, in one snapshot.\n\n" +
+        "Ends with 0 if they are equal, else with 1.",
+    );
+  line.runs(addDayOptions(verify), DATABASE_SETTINGS, verifyCounts);
+  const rebuild = command
+    .command("rebuild")
+    .summary("make counts anew from the rows")
+    .description(
+      "Make the counts of whole days anew from the rows of the database, for example after rows were deleted. Events may " +
+        "come in meanwhile. Days whose rows are gone are left alone.",
+    );
+  line.runs(addDayOptions(rebuild), DATABASE_SETTINGS, rebuildCounts);
 };
+
+function addDayOptions(command: Parameters<CommandDefinition>[0]): Parameters<CommandDefinition>[0] {
+  return command
+    .option("--from <DAY>", "the first day, UTC: 2026-11-28 (default: the first that there is)", parseDay)
+    .option("--to <DAY>", "the last day, included (default: the last that there is)", parseDay)
+    .option("--json", "one line of JSON for each day");
+}
 
 /** The options that all queries have; `QueryOptions` holds their values. */
 function addQueryOptions(command: Parameters<CommandDefinition>[0]): Parameters<CommandDefinition>[0] {

@@ -69,6 +69,14 @@ export class CountsModel {
     this.#sink = new PostgresSink({ pool, prepare, logger: pino({ level: "silent" }) });
   }
 
+  /** The same events in another database, to which they were copied. */
+  continuedIn(pool: Pool): CountsModel {
+    const model = new CountsModel(pool, this.#random);
+    model.#ids = this.#ids;
+    model.#keep([...this.#ever.values()]);
+    return model;
+  }
+
   /** A whole number from 0 to below `n`. */
   below(n: number): number {
     return Math.floor(this.#random() * n);
