@@ -35,7 +35,7 @@ afterAll(() => {
 });
 
 test.each(scenarios)(
-  "$fault: each acknowledged event is in the table exactly once",
+  "$fault: each acknowledged event is in the table and in the counts exactly once",
   async ({ run, lostMax = 0 }) => {
     const row = await run();
     if (row === undefined) {
@@ -47,6 +47,7 @@ test.each(scenarios)(
     }
     expect(row.lost).toBeLessThanOrEqual(lostMax);
     expect(row.doubled).toBe(0);
+    expect(row.miscounted).toBe(0);
     expect(row.acknowledged).toBeGreaterThan(0);
   },
 );

@@ -4,7 +4,8 @@ import { delay, until } from "../../support/wait.js";
 import { ChaosRig, type LedgerRow } from "../support/chaos-rig.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
 
-const COPY_IN_PROGRESS = "FROM pg_stat_activity WHERE query LIKE 'COPY incoming%' AND state = 'active'";
+const COPY_IN_PROGRESS =
+  "FROM pg_stat_activity WHERE query LIKE '%COPY incoming (%' AND state = 'active' AND pid <> pg_backend_pid()";
 
 /** Producers push all the while `work` goes on. */
 async function underLoad(title: string, work: (rig: ChaosRig) => Promise<void>): Promise<LedgerRow> {

@@ -5,9 +5,13 @@
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Client, type QueryResult, type QueryResultRow } from "pg";
+import { Client, Pool, type QueryResult, type QueryResultRow } from "pg";
 import { pino } from "pino";
+import { fold } from "../../../src/counts/fold.js";
+import { DAY, HOUR, QUARTER_HOUR } from "../../../src/counts/tiers.js";
+import { verify } from "../../../src/counts/verify.js";
 import { EmbeddedPostgres } from "../../../src/postgres/embedded.js";
+import { withConnection } from "../../../src/postgres/pool.js";
 import { FaultProxy } from "../../support/fault-proxy.js";
 import { freePort } from "../../support/free-port.js";
 import { type LogLine, type ServiceEnvironment, ServiceProcess } from "../../support/service-process.js";
@@ -27,7 +31,11 @@ export interface LedgerRow {
   readonly lost: number;
   /** In the table more than once, or never pushed. */
   readonly doubled: number;
+  /** Keys whose count is not the number of their rows. */
+  readonly miscounted: number;
 }
+
+const FOLD_TIMEOUT_MS = 60_000;
 
 /** Small bounds, so that a few thousand events already fill batches, memory and spool. */
 const SMALL_BOUNDS: ServiceEnvironment = {
@@ -35,6 +43,7 @@ const SMALL_BOUNDS: ServiceEnvironment = {
   FLUSH_MAX_ROWS: "500",
   QUEUE_MAX_BYTES: "400000",
   LOG_LEVEL: "debug",
+  COUNTS_INTERVAL_MS: "100",
 };
 
 /** Of producers, unless told otherwise: the short form leaves the processor to the tests that run in parallel. */
@@ -239,7 +248,31 @@ export class ChaosRig implements AsyncDisposable {
       replayed: this.#sum("buffer: batch replayed", "rows"),
       lost: [...acknowledged].filter((id) => !intact.has(id)).length,
       doubled: rows.length - intact.size,
+      miscounted: (await this.#miscounted()) + (await this.#miscounted({ isFolded: true })),
     };
+  }
+
+  /** As the service left the counts, with rows that it had not counted yet; or once those are counted, too. */
+  async #miscounted({ isFolded = false } = {}): Promise<number> {
+    const pool = new Pool({ connectionString: this.#postgres.url, max: 1 });
+    pool.on("error", () => undefined);
+    try {
+      return await withConnection(pool, new AbortController().signal, async (client) => {
+        for (const tiers of isFolded ? [[QUARTER_HOUR], [HOUR, DAY]] : []) {
+          await fold(client, tiers, { timeoutMs: FOLD_TIMEOUT_MS });
+        }
+        let keys = 0;
+        await verify(client, {}, ({ findings }) => {
+          keys += findings?.differences ?? 0;
+          if (isFolded && findings?.rows !== findings?.counted) {
+            keys += 1;
+          }
+        });
+        return keys;
+      });
+    } finally {
+      await pool.end();
+    }
   }
 
   #lines(message: string): LogLine[] {

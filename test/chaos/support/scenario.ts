@@ -21,6 +21,7 @@ const COLUMNS = [
   "replayed",
   "lost",
   "doubled",
+  "miscounted",
 ] as const;
 
 /** The table in Markdown. */
