@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { type CountedEvent, countRows, insertEvents } from "../support/counts.js";
 import type { TestDatabase } from "../support/database.js";
 import { freePort } from "../support/free-port.js";
@@ -12,6 +14,8 @@ import type { Page } from "./support/page.js";
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const NOW = Date.now();
+/** A flush and a fold, a second or two each, and the page's next question; three times that on a machine that is busy. */
+const COUNTED_WITHIN_MS = 15_000;
 const TITLE = "Storm closes the harbour <b>again</b>";
 
 /** `count` events of an item, a second apart. */
@@ -93,6 +97,22 @@ describeWith(CHROMIUM, "the counts page in a browser", (path) => {
     await page.send("Page.bringToFront");
     await page.load(`${service.url}/${query}`);
   }
+
+  test("shows the line that pushes a first event, and counts that event without a reload", async () => {
+    await using empty = await createServiceDatabase();
+    await using first = await ServiceProcess.start({ DATABASE_URL: empty.url });
+    const newcomer = await chromium.open(first.url);
+    await newcomer.shows("#empty-panel:not([hidden]) h1", "Nothing has been counted yet");
+    expect(await findBarriers(newcomer)).toEqual([]);
+    await newcomer.evaluate("window.isTheSameDocument = true");
+    await promisify(execFile)("sh", ["-c", await newcomer.text("#curl")]);
+    const pushedAt = performance.now();
+    await newcomer.shows("#total", "1");
+    expect(performance.now() - pushedAt).toBeLessThan(COUNTED_WITHIN_MS);
+    expect(await newcomer.texts("#list-rows tr > th a")).toEqual(["news"]);
+    expect(await newcomer.evaluate("isTheSameDocument")).toBe(true);
+    expect(newcomer.complaints).toEqual([]);
+  });
 
   test("finds the item that was seen most in a week", async () => {
     await open("?zone=UTC");
