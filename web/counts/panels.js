@@ -71,7 +71,7 @@ export function showFirstEvent(hasToken) {
   const lines = [
     "curl -H 'content-type: application/json'",
     ...(hasToken ? ['-H "authorization: Bearer $TOKEN"'] : []),
-    `-d '{"property":"news","section":3,"id":42}'`,
+    `-d '{"property":"news","section":3,"item":42}'`,
     url.origin + url.pathname,
   ];
   setText(byId("curl"), lines.join(" \\\n  "));

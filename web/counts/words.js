@@ -12,6 +12,9 @@ const LATE_MS = 60_000;
 const whole = new Intl.NumberFormat("en-US");
 const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 
+/** From here on a percentage says less than how many times as many it is. */
+const MANY_FOLD = 10;
+
 /** 1,234,567. @param {number} value */
 export const number = (value) => whole.format(value);
 
@@ -38,6 +41,9 @@ export function change(count, previous) {
   const percent = (100 * (count - previous)) / previous;
   if (Math.abs(percent) < 0.05) {
     return "±0 %";
+  }
+  if (count >= MANY_FOLD * previous) {
+    return `▲ ${number(Math.round(count / previous))}-fold`;
   }
   const size = Math.abs(percent);
   return `${percent > 0 ? "▲" : "▼"} ${size < 10 ? size.toFixed(1) : number(Math.round(size))} %`;

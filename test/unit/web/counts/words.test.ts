@@ -36,7 +36,9 @@ test.each([
   [5, 0, "new"],
   [0, 0, "–"],
   [0, 4, "▼ 100 %"],
-  [1_234_567, 1, "▲ 123,456,600 %"],
+  [999, 100, "▲ 899 %"],
+  [1_000, 100, "▲ 10-fold"],
+  [1_234_567, 1, "▲ 1,234,567-fold"],
   [5, null, ""],
 ])("%d after %p is a change of %p", (count, previous, words) => {
   expect(change(count, previous)).toBe(words);
