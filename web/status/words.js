@@ -7,6 +7,8 @@ import { percentOf } from "./samples.js";
 export const WARNING = "⚠ ";
 /** What the kinds of the buffer are. */
 const BUFFER_KINDS = { spool: "spool, on disk", jetstream: "JetStream, shared" };
+/** Counts are some seconds behind; from here on somebody should look why. */
+const COUNTS_LAG_MAX_MS = 60_000;
 /** As in src/postgres/table-state.ts: there counting ends. */
 const COUNT_MAX = 100_000;
 
@@ -77,6 +79,7 @@ export function describe({ at, status, acceptedRate, insertedRate }) {
     refusedCalls: describeRefused(status.refused.calls),
     lastFlush: describeFlush(flush, at),
     ...describeDatabase(status.database),
+    ...describeCounts(status.database),
   };
 }
 
@@ -117,6 +120,24 @@ function describeDatabase(database) {
     partitions:
       rowsInDefault > 0 ? `${WARNING}${daysAhead} days ahead, ${without}` : `${daysAhead} days ahead`,
     deadLetters: warnIf(deadLetters > 0, atLeast(deadLetters)),
+  };
+}
+
+/** How far the counts are. @param {ServiceStatus["database"]} database */
+function describeCounts(database) {
+  if (!database?.ok || database.counts === undefined) {
+    return { counted: "not known", toCount: "…" };
+  }
+  const { lagMs, backfillDays, unindexedPartitions } = database.counts;
+  const left = [
+    ...(unindexedPartitions > 0 ? [`${count(unindexedPartitions)} partitions to index`] : []),
+    ...(backfillDays === 0
+      ? []
+      : [backfillDays === null ? "all older events" : `${count(backfillDays)} days`]),
+  ];
+  return {
+    counted: warnIf(lagMs > COUNTS_LAG_MAX_MS, `${duration(lagMs)} ago`),
+    toCount: left.join(", ") || "none",
   };
 }
 

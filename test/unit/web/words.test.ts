@@ -32,7 +32,13 @@ const GOOD: ServiceStatus = aStatus({
     isWritable: true,
   },
   flush: { lastSuccessAt: new Date(NOW - 2_000).toISOString(), fault: null },
-  database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 },
+  database: {
+    ok: true,
+    daysAhead: 7,
+    rowsInDefault: 0,
+    deadLetters: 0,
+    counts: { lagMs: 2_100, backfillDays: 0, unindexedPartitions: 0 },
+  },
 });
 
 function wordsOf(status: ServiceStatus): Record<string, string> {
@@ -67,6 +73,8 @@ test("a status has words for each place of the page", () => {
     lastFlush: "2 s ago",
     partitions: "7 days ahead",
     deadLetters: "0",
+    counted: "2 s ago",
+    toCount: "none",
   });
 });
 
@@ -162,6 +170,18 @@ describe("while PostgreSQL takes no events", () => {
     const { verdict, reason } = judge({ ...GOOD, flush, readiness: { ok: false, reason: "no room" } }, null);
     expect([verdict, reason.split("\n")[0]]).toEqual(["Not ready", "no room"]);
   });
+});
+
+test("counts that are behind are a warning, and what is left of older events is told", () => {
+  const database = { ok: true as const, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 };
+  const wordsWith = (lagMs: number, backfillDays: number | null, unindexedPartitions: number) =>
+    wordsOf({ ...GOOD, database: { ...database, counts: { lagMs, backfillDays, unindexedPartitions } } });
+  expect(wordsWith(600_000, 3, 0)).toMatchObject({ counted: "⚠ 10 min ago", toCount: "3 days" });
+  expect(wordsWith(0, null, 2)).toMatchObject({
+    counted: "0 s ago",
+    toCount: "2 partitions to index, all older events",
+  });
+  expect(wordsOf({ ...GOOD, database })).toMatchObject({ counted: "not known" });
 });
 
 test("what was refused has its reasons", () => {
