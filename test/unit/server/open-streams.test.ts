@@ -39,12 +39,14 @@ describe("OpenStreams", () => {
   it("stays small while streams come and go", () => {
     const streams = new OpenStreams();
     add(streams, fakeStream(), 0);
+    let largest = 0;
     for (let i = 1; i < 10_000; i++) {
       const stream = fakeStream();
       add(streams, stream, i);
       stream.destroyed = true;
-      expect(streams.size).toBeLessThanOrEqual(256);
+      largest = Math.max(largest, streams.size);
     }
+    expect(largest).toBeLessThanOrEqual(256);
     streams.compact();
     expect(streams.size).toBe(1);
   });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { type AckMode, type PushRequest, PushRequestSchema } from "../../../../gen/stats/v1/stats_pb.js";
 import { decodePushJson } from "../../../../src/rpc/fast-lane/push-json-decoder.js";
 import { anyProperty, anyUuidv7 } from "../../../support/arbitraries.js";
+import { expectStrictlyEqual } from "../../../support/same.js";
 
 /** The message as protobuf-es reads it, or undefined when it refuses it. */
 function reference(text: string): PushRequest | undefined {
@@ -17,7 +18,7 @@ function reference(text: string): PushRequest | undefined {
 function expectSame(bytes: Buffer): boolean {
   const message = decodePushJson(bytes);
   if (message !== undefined) {
-    expect({ ...message }).toStrictEqual({ ...reference(bytes.toString("utf8")) });
+    expectStrictlyEqual({ ...message }, { ...reference(bytes.toString("utf8")) });
   }
   return message !== undefined;
 }

@@ -9,6 +9,7 @@ import {
 } from "../../../../gen/stats/v1/stats_pb.js";
 import { decodePush, decodePushBatch } from "../../../../src/rpc/fast-lane/push-proto-decoder.js";
 import { anyProperty, anyText, anyUuidv7 } from "../../../support/arbitraries.js";
+import { expectStrictlyEqual } from "../../../support/same.js";
 
 /** The message as protobuf-es reads it, or undefined when it refuses it. */
 function reference(bytes: Uint8Array): PushBatchRequest | undefined {
@@ -23,7 +24,7 @@ function reference(bytes: Uint8Array): PushBatchRequest | undefined {
 function expectSame(bytes: Uint8Array): boolean {
   const message = decodePushBatch(Buffer.from(bytes));
   if (message !== undefined) {
-    expect(message).toStrictEqual(reference(bytes));
+    expectStrictlyEqual(message, reference(bytes));
   }
   return message !== undefined;
 }
@@ -193,7 +194,7 @@ describe("decodePush", () => {
   function expectSamePush(bytes: Uint8Array): boolean {
     const message = decodePush(Buffer.from(bytes));
     if (message !== undefined) {
-      expect(message).toStrictEqual(fromBinary(PushRequestSchema, bytes, { readUnknownFields: false }));
+      expectStrictlyEqual(message, fromBinary(PushRequestSchema, bytes, { readUnknownFields: false }));
     }
     return message !== undefined;
   }
