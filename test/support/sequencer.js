@@ -3,14 +3,14 @@ import Sequencer from "@jest/test-sequencer";
 
 /** By what they take; Jest itself goes by the sizes of files where it has not seen them run. */
 const LONGEST = [
-  "test/chaos/ledger",
   "test/e2e/workers",
   "test/attack",
+  "test/chaos",
+  "test/e2e/client-package",
+  "test/browser",
   "test/e2e/embedded",
   "test/integration/postgres/embedded",
-  "test/e2e/push-batch",
-  "test/e2e/shutdown",
-  "test/chaos/client",
+  "test/integration/buffer/jetstream",
   "test/e2e",
 ];
 
