@@ -4,6 +4,7 @@ import { delay, until } from "../../support/wait.js";
 import { ChaosRig, type LedgerRow } from "../support/chaos-rig.js";
 import { didHappen, type Scenario } from "../support/scenario.js";
 
+/** The statement begins with what its transaction needs. */
 const COPY_IN_PROGRESS =
   "FROM pg_stat_activity WHERE query LIKE '%COPY incoming (%' AND state = 'active' AND pid <> pg_backend_pid()";
 
