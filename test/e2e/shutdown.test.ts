@@ -180,7 +180,7 @@ async function untilEnded(service: ServiceProcess, signal: () => void) {
 }
 
 test("SIGTERM while the start waits for a database that is silent ends it at once, in order", async () => {
-  await using proxy = await SilentProxy.start(database.url, "SET lock_timeout");
+  await using proxy = await SilentProxy.start(database.url, "SET LOCAL lock_timeout");
   await using service = ServiceProcess.spawn([], { DATABASE_URL: proxy.url });
   await proxy.fellSilent();
   expect(await service.stop("SIGTERM")).toEqual({ status: 0, signal: null });
