@@ -1,7 +1,9 @@
+import { basename } from "node:path";
 import fc from "fast-check";
 import { pino } from "pino";
 import { decodeBatchFile } from "../../../src/buffer/batch-file.js";
 import { Spool } from "../../../src/buffer/spool/spool.js";
+import { spoolFileNumber } from "../../../src/buffer/spool/spool-recovery.js";
 import type { EncodedBatch } from "../../../src/event/tuple-codec.js";
 import { BufferReplay } from "../../../src/ingest/buffer-replay.js";
 import { EventQueue } from "../../../src/ingest/event-queue.js";
@@ -152,9 +154,10 @@ class World {
     await this.life.start();
   }
 
-  /** What whole files hold; what a kill left half written does not count. */
+  /** What whole files hold; what a kill left half written, or whole under its temporary name, does not count. */
   #idsOnDisk(): string[] {
-    return [...this.disk.files.values()].flatMap((file) => {
+    const kept = [...this.disk.files].filter(([path]) => spoolFileNumber(basename(path)) !== undefined);
+    return kept.flatMap(([, file]) => {
       try {
         return decodeTuples(Buffer.concat(decodeBatchFile(file).chunks)).map(({ id }) => id);
       } catch {
