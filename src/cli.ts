@@ -1,7 +1,7 @@
 /** The command line: finds the command that is called, loads it, and words what goes wrong; it does no work itself. */
 import { Command, CommanderError } from "commander";
 import { type CommandDefinition, CommandLine, EXIT_USAGE } from "./commands/command.js";
-import { ConfigError } from "./config.js";
+import { ConfigError } from "./config/setting.js";
 import type { EarlySignals } from "./util/early-signals.js";
 import { version } from "./util/package-info.js";
 

@@ -1,17 +1,30 @@
 /** The settings: reads the environment, once, checks all of it, and says every fault at the same time. */
 import { availableParallelism } from "node:os";
-import { join, resolve } from "node:path";
-import { z } from "zod";
+import { join } from "node:path";
 import { NATS_URL_EXAMPLE, NATS_URL_RULE, parseNatsUrl } from "./buffer/jetstream/nats-url.js";
 import { spoolMinBytes } from "./buffer/spool/spool.js";
+import { COMMAND_SETTINGS, RETENTION_MIN_DAYS } from "./config/command-settings.js";
+import {
+  ConfigError,
+  type Environment,
+  environmentName,
+  type Faults,
+  filePath,
+  list,
+  oneOf,
+  onOrOff,
+  readAll,
+  type SettingTable,
+  text,
+  type Values,
+  wholeNumber,
+} from "./config/setting.js";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
-import { parseConnectionString } from "./postgres/connection-string.js";
 import { DEFAULT_BODY_LIMITS, DEFAULT_MAX_STOCK_CALLS } from "./rpc/limits.js";
 import { isProxyRange, PROXY_HEADERS } from "./server/caller-address.js";
 import { isOrigin } from "./server/cors.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
-import { messageOf } from "./util/error-message.js";
 
 /** One setting, as `--help` and the documentation show it. */
 export interface SettingDoc {
@@ -26,19 +39,12 @@ export interface SettingDoc {
   readonly description: string;
 }
 
-/** The settings are not usable; the message has a line for each fault. */
-export class ConfigError extends Error {
-  override readonly name = "ConfigError";
-}
+export { ConfigError };
 
 const ROLES = ["all", "edge", "writer"] as const;
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 /** Who may read without a token. */
 const COUNTS_ACCESS = ["guarded", "open"] as const;
-const PORT_MAX = 65_535;
-const POSTGRES_URL_EXAMPLE = "postgres://user:password@host:5432/database";
-/** An event may be a week old when it comes, and must then find its day, and itself if it came before. */
-const RETENTION_MIN_DAYS = 8;
 const WORKERS_MAX = 256;
 const PROPERTIES_RULE = `must be names that match ${PROPERTY_PATTERN.source}, separated by commas`;
 
@@ -48,41 +54,10 @@ const TRUST_PROXY_RULE =
 const CORS_ORIGINS_RULE =
   "must be origins as browsers send them (https://example.com, no slash at the end), separated by commas, or *";
 
-/** Names separated by commas. */
-function list() {
-  return z.string().transform((text) => text.split(",").map((name) => name.trim()));
-}
-
-function wholeNumber(min: number, max: number) {
-  const rule = `must be a whole number from ${min} to ${max}`;
-  return z
-    .string()
-    .regex(/^\d{1,15}$/, rule)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, rule)
-    .meta({ format: `whole number, ${min} to ${max}` });
-}
-
-/** A file or folder; relative ones start from the working directory. */
-function filePath() {
-  return z
-    .string()
-    .transform((path) => resolve(path))
-    .meta({ format: "path" });
-}
-
-function onOrOff() {
-  return z
-    .enum(["on", "off"], "must be on or off")
-    .transform((value) => value === "on")
-    .meta({ format: "on or off" });
-}
-
 function workerCount() {
   const rule = `must be a whole number from 1 to ${WORKERS_MAX}, or auto`;
-  return z
-    .string()
-    .regex(/^(auto|\d{1,3})$/, rule)
+  return text()
+    .refine((value) => /^(auto|\d{1,3})$/.test(value), rule)
     .transform((value) => (value === "auto" ? Math.min(availableParallelism(), WORKERS_MAX) : Number(value)))
     .refine(isWorkerCount, rule)
     .meta({ format: `1 to ${WORKERS_MAX}, or auto` });
@@ -90,16 +65,6 @@ function workerCount() {
 
 function isWorkerCount(value: unknown): value is number {
   return typeof value === "number" && value >= 1 && value <= WORKERS_MAX;
-}
-
-/** Why a connection string cannot be used; undefined when it can. */
-function connectionStringFault(value: string): string | undefined {
-  try {
-    parseConnectionString(value);
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
-  }
 }
 
 function isNatsUrl(value: string): boolean {
@@ -111,32 +76,13 @@ function isNatsUrl(value: string): boolean {
   }
 }
 
-function isHttpUrl(value: string): boolean {
-  return URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
-}
-
 /** Each setting under its name in code: how it is read, what it is when absent, what it means. In docs' order. */
 const SERVICE_SETTINGS = {
-  host: z
-    .string()
-    .meta({ format: "IP address or host name" })
-    .prefault("127.0.0.1")
-    .describe("Address that the RPC port listens on; :: for all, of IPv4 and IPv6."),
-  port: wholeNumber(0, PORT_MAX)
-    .prefault("3000")
-    .describe("RPC port: Connect, gRPC and gRPC-Web, over HTTP/1.1 and HTTP/2. 0: any free one."),
-  adminHost: z
-    .string()
-    .meta({ format: "IP address or host name" })
-    .optional()
-    .describe(
-      "Address that the admin port listens on, so that it can be private where the RPC port is public.",
-    ),
-  adminPort: wholeNumber(0, PORT_MAX)
-    .prefault("3001")
-    .describe("Port for the live page, /healthz, /readyz, /status and /metrics. 0: any free one."),
-  role: z
-    .enum(ROLES, `must be one of ${ROLES.join(", ")}`)
+  host: COMMAND_SETTINGS.host,
+  port: COMMAND_SETTINGS.port,
+  adminHost: COMMAND_SETTINGS.adminHost,
+  adminPort: COMMAND_SETTINGS.adminPort,
+  role: oneOf(ROLES, `must be one of ${ROLES.join(", ")}`)
     .meta({ format: ROLES.join(", ") })
     .prefault("all")
     .describe(
@@ -147,32 +93,14 @@ const SERVICE_SETTINGS = {
     .describe(
       "Processes that take events, for more than one core; they share PORT. auto: one for each core. 1: no others.",
     ),
-  databaseUrl: z
-    .string()
-    .superRefine((value, context) => {
-      const message = connectionStringFault(value);
-      if (message !== undefined) {
-        context.addIssue({ code: "custom", message });
-      }
-    })
-    .meta({ format: POSTGRES_URL_EXAMPLE })
-    .optional()
-    .describe(
-      "PostgreSQL, 13 to 18, by a URL that is read as libpq reads it, with several hosts if need be. Absent: a PostgreSQL of the service's own, kept in DATA_DIR.",
-    ),
-  retentionDays: wholeNumber(RETENTION_MIN_DAYS, 36_500)
-    .optional()
-    .describe(
-      "Days after which events and dead letters are dropped, in whole days (UTC). Absent: they are kept for ever.",
-    ),
+  databaseUrl: COMMAND_SETTINGS.databaseUrl,
+  retentionDays: COMMAND_SETTINGS.retentionDays,
   dataDir: filePath()
     .prefault(".data")
     .describe(
       "Folder for what the service keeps on disk. As root in a folder closed to others: /var/lib/stats-service.",
     ),
-  embeddedPostgresPort: wholeNumber(1, PORT_MAX)
-    .prefault("54329")
-    .describe("Port of the embedded PostgreSQL, on 127.0.0.1 (user postgres, database stats)."),
+  embeddedPostgresPort: COMMAND_SETTINGS.embeddedPostgresPort,
   counts: onOrOff()
     .prefault("on")
     .describe("Whether this service counts new events. off: another one does, or they are counted later."),
@@ -232,15 +160,14 @@ const SERVICE_SETTINGS = {
       "Most open calls of each worker that are not plain Push or PushBatch: compressed ones, those of browsers, health watches, reflection. Further ones are refused, and no address may have more than are free. About 50 KB each.",
     ),
   spoolDir: filePath()
-    .optional()
+    .optional("DATA_DIR/spool")
     .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),
   spoolMaxBytes: wholeNumber(0, 2 ** 40)
     .prefault("1073741824")
     .describe(
       "Space for those events on disk, in bytes, counted in blocks of 4 KiB. 0: none are kept there.",
     ),
-  bufferUrl: z
-    .string()
+  bufferUrl: text()
     .refine(isNatsUrl, NATS_URL_RULE)
     .meta({ format: NATS_URL_EXAMPLE })
     .optional()
@@ -250,9 +177,8 @@ const SERVICE_SETTINGS = {
   bufferCredentialsFile: filePath()
     .optional()
     .describe("Credentials for the NATS servers, as `nsc` writes them. Read again for each connection."),
-  bufferStream: z
-    .string()
-    .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be letters, digits, _ and -")
+  bufferStream: text()
+    .refine((name) => /^[A-Za-z0-9_-]{1,64}$/.test(name), "must be letters, digits, _ and -")
     .meta({ format: "letters, digits, _ and -" })
     .prefault("stats")
     .describe("Name of the stream. It is made when it is missing, and checked when it is there."),
@@ -268,23 +194,14 @@ const SERVICE_SETTINGS = {
   lameDuckMs: wholeNumber(0, 3_600_000)
     .prefault("0")
     .describe("Time between reporting not ready and closing the port, for load balancers, in milliseconds."),
-  authTokensFile: filePath()
-    .optional()
-    .describe(
-      "File of the bearer tokens that callers must have; see `token create`. Read again on SIGHUP. Absent: anyone may call.",
-    ),
-  countsAccess: z
-    .enum(COUNTS_ACCESS, `must be one of ${COUNTS_ACCESS.join(", ")}`)
+  authTokensFile: COMMAND_SETTINGS.authTokensFile,
+  countsAccess: oneOf(COUNTS_ACCESS, `must be one of ${COUNTS_ACCESS.join(", ")}`)
     .meta({ format: COUNTS_ACCESS.join(" or ") })
     .prefault("guarded")
     .describe(
       "Who may read counts where there are no tokens. guarded: callers on this machine, if HOST is a loopback address. open: everyone who can reach HOST.",
     ),
-  tlsCertFile: filePath()
-    .optional()
-    .describe(
-      "Certificate chain of the RPC port, in PEM. Read again when it changes, and on SIGHUP. Absent: no TLS.",
-    ),
+  tlsCertFile: COMMAND_SETTINGS.tlsCertFile,
   tlsKeyFile: filePath().optional().describe("Private key of TLS_CERT_FILE, in PEM, not encrypted."),
   tlsClientCaFile: filePath()
     .optional()
@@ -304,15 +221,13 @@ const SERVICE_SETTINGS = {
     .describe(
       "Proxies whose word on a caller's address is believed, in TRUST_PROXY_HEADER: loopback, linklocal, uniquelocal, addresses, networks. Absent: none.",
     ),
-  trustProxyHeader: z
-    .enum(PROXY_HEADERS, `must be one of ${PROXY_HEADERS.join(", ")}`)
+  trustProxyHeader: oneOf(PROXY_HEADERS, `must be one of ${PROXY_HEADERS.join(", ")}`)
     .meta({ format: PROXY_HEADERS.join(", ") })
     .prefault("x-forwarded-for")
     .describe(
       "The one header that is read from proxies in TRUST_PROXY. Must be the one that they write: any other comes from the client.",
     ),
-  remoteIp: z
-    .enum(REMOTE_IP_POLICIES, `must be one of ${REMOTE_IP_POLICIES.join(", ")}`)
+  remoteIp: oneOf(REMOTE_IP_POLICIES, `must be one of ${REMOTE_IP_POLICIES.join(", ")}`)
     .meta({ format: REMOTE_IP_POLICIES.join(", ") })
     .prefault("store")
     .describe(
@@ -340,51 +255,22 @@ const SERVICE_SETTINGS = {
       "Most queries of counts of each worker that run or wait at a time, two of which run; further ones are refused.",
     ),
   metrics: onOrOff().prefault("on").describe("Whether /metrics is there, and calls are timed for it."),
-  logLevel: z
-    .enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
+  logLevel: oneOf(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(", ")}`)
     .meta({ format: "level" })
     .prefault("info")
     .describe(`Lowest level that is logged: ${LOG_LEVELS.join(", ")}.`),
 };
 
-/** What commands read besides, to find a running service. */
-const CLIENT_SETTINGS = {
-  statsUrl: z
-    .string()
-    .refine(isHttpUrl, "must be a URL such as http://127.0.0.1:3000")
-    .meta({ format: "http:// or https:// URL" })
-    .optional()
-    .describe("RPC port of the service that `push` and `counts` call. Absent: the one at HOST and PORT."),
-  statsToken: z
-    .string()
-    .meta({ format: "token" })
-    .optional()
-    .describe("Bearer token that `push` and `counts` send, if the service asks for one."),
-};
-
-const SETTINGS = { ...SERVICE_SETTINGS, ...CLIENT_SETTINGS };
-
-type Values<S> = { readonly [Name in keyof S]: S[Name] extends z.ZodType ? z.output<S[Name]> : never };
-
-/** All settings by their names in code. Times are in milliseconds, sizes in bytes, folders are absolute. */
-export type Settings = Values<typeof SETTINGS>;
-
-export type SettingName = keyof Settings;
+type ServiceSettings = Values<typeof SERVICE_SETTINGS>;
 
 /** What the service runs by: its settings, and what follows from them. */
-export type Config = Omit<Values<typeof SERVICE_SETTINGS>, "spoolDir" | "adminHost"> & {
+export type Config = Omit<ServiceSettings, "spoolDir" | "adminHost"> & {
   readonly spoolDir: string;
   readonly adminHost: string;
 };
 
-/** The values of settings in an environment: by their names in code, or by their names there. */
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** What is wrong with settings, by their names in code. */
-type Faults = [name: string, message: string][];
-
 /** What is wrong between settings that are sound by themselves. One that is not is left out of `settings`. */
-function contradictions(settings: Partial<Settings>): Faults {
+function contradictions(settings: Partial<ServiceSettings>): Faults {
   const { workers = 1, flushMaxRows = 0, queueMaxBytes = Number.POSITIVE_INFINITY } = settings;
   const { requestMaxBytes = 0, bodiesMaxBytes = Number.POSITIVE_INFINITY, spoolMaxBytes = 0 } = settings;
   const { tlsCertFile, tlsKeyFile, tlsClientCaFile } = settings;
@@ -421,7 +307,7 @@ function contradictions(settings: Partial<Settings>): Faults {
   return faults;
 }
 
-function contradictionsOfRole({ role, bufferUrl, databaseUrl, workers }: Partial<Settings>): Faults {
+function contradictionsOfRole({ role, bufferUrl, databaseUrl, workers }: Partial<ServiceSettings>): Faults {
   const faults: Faults = [];
   if (role === undefined || role === "all") {
     return faults;
@@ -441,17 +327,15 @@ function contradictionsOfRole({ role, bufferUrl, databaseUrl, workers }: Partial
   return faults;
 }
 
-/** What settings are when they are absent, if that follows from others. As text, under their names in code. */
-const DERIVED_DEFAULTS: Readonly<Record<string, string>> = {
-  adminHost: "HOST",
-  spoolDir: "DATA_DIR/spool",
-  statsUrl: "http://HOST:PORT",
+/** Those that commands read to find a service come last. */
+const DOCUMENTED = {
+  ...SERVICE_SETTINGS,
+  statsUrl: COMMAND_SETTINGS.statsUrl,
+  statsToken: COMMAND_SETTINGS.statsToken,
 };
 
-/** The name of a setting in the environment: `flushMaxRows` is FLUSH_MAX_ROWS. */
-function environmentName(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
-}
+/** The settings that the service reads, by their names in code. */
+export const serviceSettings: SettingTable = SERVICE_SETTINGS;
 
 /** The first setting of each group in the documentation. A group goes on until the next one begins. */
 const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
@@ -470,77 +354,22 @@ const GROUP_STARTS: Readonly<Partial<Record<string, string>>> = {
   countsQueryTimeoutMs: "Counts",
   metrics: "Metrics and log",
   statsUrl: "Commands that call a service",
-} satisfies Partial<Record<SettingName, string>>;
+} satisfies Partial<Record<keyof typeof DOCUMENTED, string>>;
 
 function groupOf(key: string): string {
-  const keys = Object.keys(SETTINGS);
+  const keys = Object.keys(DOCUMENTED);
   const start = keys.slice(0, keys.indexOf(key) + 1).findLast((other) => GROUP_STARTS[other] !== undefined);
   return GROUP_STARTS[start ?? ""] ?? "";
 }
 
-/** What is said of the format on the schema itself, below its default or its being optional. */
-function formatOf(schema: z.ZodType): string {
-  const inner = "innerType" in schema.def ? (schema.def.innerType as z.ZodType) : schema;
-  const format = inner.meta()?.format;
-  return typeof format === "string" ? format : "";
-}
-
 /** The settings for people to read, in order. */
-export const settingDocs: readonly SettingDoc[] = (Object.keys(SETTINGS) as SettingName[]).map(settingDoc);
-
-/** One setting for people to read. */
-export function settingDoc(key: SettingName): SettingDoc {
-  const schema: z.ZodType = SETTINGS[key];
-  return {
-    name: environmentName(key),
-    group: groupOf(key),
-    format: formatOf(schema),
-    default: "defaultValue" in schema.def ? String(schema.def.defaultValue) : (DERIVED_DEFAULTS[key] ?? ""),
-    description: schema.description ?? "",
-  };
-}
-
-/** Reads the settings of these names, each by itself. */
-function parse(names: readonly SettingName[], environment: Environment): [Partial<Settings>, Faults] {
-  const values: Record<string, unknown> = {};
-  const faults: Faults = [];
-  for (const name of names) {
-    // An empty value counts as absent.
-    const { success, data, error } = SETTINGS[name].safeParse(
-      environment[environmentName(name)] || undefined,
-    );
-    if (success) {
-      values[name] = data;
-    } else {
-      faults.push(...error.issues.map(({ message }): Faults[number] => [name, message]));
-    }
-  }
-  return [values as Partial<Settings>, faults];
-}
-
-function throwIfAny(faults: Faults): void {
-  if (faults.length > 0) {
-    const lines = faults.map(([name, message]) => `  ${environmentName(name)}: ${message}`);
-    throw new ConfigError(`these settings cannot be used:\n${lines.join("\n")}`);
-  }
-}
-
-/**
- * Reads some settings and looks at no other. An empty value counts as absent.
- *
- * @throws ConfigError that names each setting at fault
- */
-export function readSettings<Name extends SettingName>(
-  names: readonly Name[],
-  environment: Environment,
-): Pick<Settings, Name> {
-  const [values, faults] = parse(names, environment);
-  throwIfAny(faults);
-  return Object.freeze(values) as Pick<Settings, Name>;
-}
-
-/** The settings that the service reads. */
-export const serviceSettings = Object.keys(SERVICE_SETTINGS) as readonly (keyof typeof SERVICE_SETTINGS)[];
+export const settingDocs: readonly SettingDoc[] = Object.entries(DOCUMENTED).map(([key, setting]) => ({
+  name: environmentName(key),
+  group: groupOf(key),
+  format: setting.format,
+  default: setting.default,
+  description: setting.description,
+}));
 
 /**
  * Reads all settings of the service, and judges them against each other. An empty value counts as absent.
@@ -548,9 +377,12 @@ export const serviceSettings = Object.keys(SERVICE_SETTINGS) as readonly (keyof 
  * @throws ConfigError that names each setting at fault
  */
 export function loadConfig(environment: Environment): Config {
-  const [values, faults] = parse(serviceSettings, environment);
-  throwIfAny([...faults, ...contradictions(values)]);
-  const settings = values as Values<typeof SERVICE_SETTINGS>;
+  const { values, faults } = readAll(SERVICE_SETTINGS, environment);
+  faults.push(...contradictions(values));
+  if (faults.length > 0) {
+    throw new ConfigError(faults);
+  }
+  const settings = values as ServiceSettings;
   return Object.freeze({
     ...settings,
     spoolDir: settings.spoolDir ?? join(settings.dataDir, "spool"),

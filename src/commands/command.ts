@@ -1,6 +1,12 @@
 /** What a command is made of: a definition for commander, the settings that it reads, and work that ends in an exit status. */
 import { type Command, type Help, InvalidArgumentError } from "commander";
-import { readSettings, type SettingName, type Settings, settingDoc } from "../config.js";
+import {
+  COMMAND_SETTINGS,
+  readSettings,
+  type SettingName,
+  type Settings,
+} from "../config/command-settings.js";
+import { environmentName, type SettingTable } from "../config/setting.js";
 import type { EarlySignals } from "../util/early-signals.js";
 
 /** Besides 0 for all well and 1 for not; above 63 as in sysexits.h. */
@@ -50,7 +56,10 @@ export class CommandLine {
     { handlesSignals = false } = {},
   ): void {
     command.showHelpAfterError(`Try: ${fullName(command)} --help`);
-    command.addHelpText("after", () => describeSettings(settings, command.createHelp()));
+    if (settings.length > 0) {
+      const table = Object.fromEntries(settings.map((name) => [name, COMMAND_SETTINGS[name]]));
+      command.addHelpText("after", () => describeSettings(table, command.createHelp()));
+    }
     const read: Call<Options, Name>["read"] = (...names) => readSettings(names, this.environment);
     command.action(async () => {
       if (!handlesSignals) {
@@ -78,14 +87,14 @@ function fullName(command: Command): string {
 const HELP_WIDTH = 80;
 const HELP_INDENT = 6;
 
-function describeSettings(names: readonly SettingName[], help: Help): string {
+/** The settings of a table, as they stand in the help of a command. */
+export function describeSettings(table: SettingTable, help: Help): string {
   const width = (process.stdout.columns ?? HELP_WIDTH) - HELP_INDENT;
-  const lines = names.flatMap((key) => {
-    const { name, default: byDefault, description } = settingDoc(key);
+  const lines = Object.entries(table).flatMap(([key, { default: byDefault, description }]) => {
     const text = help.boxWrap(description, width).replace(/^/gm, " ".repeat(HELP_INDENT));
-    return [`  ${name}${byDefault === "" ? "" : ` [${byDefault}]`}`, text];
+    return [`  ${environmentName(key)}${byDefault === "" ? "" : ` [${byDefault}]`}`, text];
   });
-  return lines.length === 0 ? "" : ["", "Settings, from the environment [default]:", ...lines].join("\n");
+  return ["", "Settings, from the environment [default]:", ...lines].join("\n");
 }
 
 /** For an option that takes a whole number from 1. */

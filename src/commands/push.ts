@@ -5,7 +5,6 @@ import type { StatsEvent } from "../../client/src/event.js";
 import { backgroundClock, systemClock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";
 import { type Call, type CommandDefinition, parseUrl, parseWholeNumber, UsageError } from "./command.js";
-import { diagnose } from "./push/diagnosis.js";
 import { EventInput, oneEvent } from "./push/event-lines.js";
 import { exitStatus, PushProgress, reportPush } from "./push/push-report.js";
 import { PushRun } from "./push/push-run.js";
@@ -89,7 +88,8 @@ async function runPush({ options, operands: [file], read }: PushCall): Promise<n
       }),
     clock: systemClock,
     patienceMs: 1_000 * options.timeout,
-    diagnose: (error) => diagnose(url, error),
+    // Few need it.
+    diagnose: async (error) => (await import("./push/diagnosis.js")).diagnose(url, error),
     onWaiting: (reason) =>
       progress.print(`stats-service: ${reason}; trying for ${options.timeout} s in all (--timeout)`),
     onFault: (line, what) =>

@@ -10,7 +10,7 @@ import { createLogger } from "../telemetry/logger.js";
 import type { EarlySignals } from "../util/early-signals.js";
 import { endProcess } from "../util/end-process.js";
 import { version } from "../util/package-info.js";
-import type { CommandDefinition } from "./command.js";
+import { type CommandDefinition, describeSettings } from "./command.js";
 import { urlOf } from "./service-url.js";
 
 /**
@@ -35,7 +35,8 @@ export const defineServe: CommandDefinition = (command, line) => {
     const dataDir = line.environment.DATA_DIR || defaultDataDir();
     return serve(loadConfig({ ...line.environment, DATA_DIR: dataDir }), line.signals);
   };
-  line.runs(command, serviceSettings, run, { handlesSignals: true });
+  command.addHelpText("after", () => describeSettings(serviceSettings, command.createHelp()));
+  line.runs(command, [], run, { handlesSignals: true });
 };
 
 /**

@@ -2,7 +2,7 @@
 import { get as getHttp } from "node:http";
 import { get as getHttps } from "node:https";
 import { text } from "node:stream/consumers";
-import type { Settings } from "../config.js";
+import type { Settings } from "../config/command-settings.js";
 import type { ServiceStatus } from "../telemetry/service-status.js";
 import { systemClock } from "../util/clock.js";
 import { messageOf } from "../util/error-message.js";

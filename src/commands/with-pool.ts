@@ -1,7 +1,7 @@
 /** Gives commands the service's database for as long as they need it. */
 import type { Pool } from "pg";
 import { pino } from "pino";
-import type { Settings } from "../config.js";
+import type { Settings } from "../config/command-settings.js";
 import { embeddedUrl } from "../postgres/embedded.js";
 import { closePool, createPool } from "../postgres/pool.js";
 import { messageOf } from "../util/error-message.js";

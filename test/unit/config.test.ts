@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { spoolMinBytes } from "../../src/buffer/spool/spool.js";
-import { ConfigError, loadConfig, readSettings, settingDocs } from "../../src/config.js";
+import { readSettings } from "../../src/config/command-settings.js";
+import { ConfigError, loadConfig, settingDocs } from "../../src/config.js";
 import { queueMinBytes } from "../../src/ingest/event-queue.js";
 
 /** The lines of the message that a ConfigError has for these settings, the first aside. */
