@@ -2,6 +2,7 @@
 import { type AwilixContainer, asValue } from "awilix";
 import type { Logger } from "pino";
 import type { Config } from "../config.js";
+import { emptyContainer } from "./lifecycle.js";
 import { type AdminParts, adminParts } from "./parts/admin.js";
 import { bufferParts } from "./parts/buffer.js";
 import { type DatabaseParts, databaseParts } from "./parts/database.js";
@@ -9,7 +10,7 @@ import { ingestParts } from "./parts/ingest.js";
 import { type ProcessParts, processParts } from "./parts/process.js";
 import { rpcParts } from "./parts/rpc.js";
 import { storageParts } from "./parts/storage.js";
-import { emptyContainer, type ServiceCradle } from "./service-cradle.js";
+import type { ServiceCradle } from "./service-cradle.js";
 
 /** What the primary of several workers has: the workers are whole services. */
 export type PrimaryCradle = ProcessParts & DatabaseParts & AdminParts;

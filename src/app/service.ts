@@ -9,6 +9,7 @@ import { warnIfExposed } from "../server/listen.js";
 import type { MetricsReading } from "../telemetry/metrics-route.js";
 import type { ServiceStatus } from "../telemetry/service-status.js";
 import { messageOf } from "../util/error-message.js";
+import { disposeInReverse, ifMade, resolveJobs } from "./lifecycle.js";
 import {
   type FinalBooks,
   NO_BOOKS,
@@ -16,7 +17,7 @@ import {
   type ServiceAddress,
   StartCancelledError,
 } from "./runnable.js";
-import { disposeInReverse, ifMade, resolveJobs, type ServiceCradle } from "./service-cradle.js";
+import type { ServiceCradle } from "./service-cradle.js";
 
 export interface ServiceDeps {
   readonly config: Config;

@@ -53,7 +53,10 @@ export class SupervisedLoop {
     } catch (error) {
       this.#crashes += 1;
       this.#fault = `${name} failed: ${messageOf(error)}`;
-      logger.error({ err: error, crashes: this.#crashes }, `${name} failed and restarts`);
+      logger.error(
+        { err: error, loop: name, crashes: this.#crashes },
+        "a background loop failed and restarts",
+      );
       // Without jitter: it is this process alone that waits, and what has failed may be the source of chance.
       return { waitMs: backoffMs(this.#crashes, RESTART_BACKOFF, () => 1) };
     }

@@ -14,6 +14,7 @@ import { clusterMetricsRoute, type MetricsReading } from "../../telemetry/metric
 import { mergeStatuses, type ServiceStatus } from "../../telemetry/service-status.js";
 import { statusPageRoutes } from "../../telemetry/status-page.js";
 import { createPrimaryContainer, type PrimaryCradle } from "../container.js";
+import { disposeInReverse, ifMade } from "../lifecycle.js";
 import {
   type FinalBooks,
   type Runnable,
@@ -22,7 +23,6 @@ import {
   sumBooks,
 } from "../runnable.js";
 import { isToldAlready, prepareDatabase } from "../service.js";
-import { disposeInReverse, ifMade } from "../service-cradle.js";
 import { WorkerKeeper, type WorkerRecord } from "./worker-keeper.js";
 import type { ForkWorker } from "./worker-process.js";
 

@@ -79,7 +79,7 @@ describe("alerts and dashboards", () => {
     expect(labelsIn(expr).filter((label) => ![...LABELS_OF_ALL, ...labels].includes(label))).toEqual([]);
   });
 
-  it("of the two, the dashboard shows every metric of the service but its version", () => {
+  it("of the two, the dashboard shows every metric of the service but its version and former names", () => {
     const shown = new Set(expressions.flatMap(({ expr }) => metricsIn(expr)));
     const isFormer = (name: string) => definitions.get(name)?.help.startsWith("Former name of") ?? false;
     const missing = [...definitions.keys()].filter((name) => !shown.has(name) && !isFormer(name));

@@ -1,8 +1,8 @@
 import { pino } from "pino";
 import { createPrimaryContainer, createServiceContainer } from "../../../src/app/container.js";
+import { ifMade, resolveJobs } from "../../../src/app/lifecycle.js";
 import { NO_BOOKS } from "../../../src/app/runnable.js";
 import { Service } from "../../../src/app/service.js";
-import { ifMade, resolveJobs } from "../../../src/app/service-cradle.js";
 import { loadConfig } from "../../../src/config.js";
 
 const logger = pino({ level: "silent" });

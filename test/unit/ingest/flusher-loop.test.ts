@@ -23,7 +23,7 @@ describe("The flush loop", () => {
     await rig.settle();
     expect(rig.flusher.fault()).toBe("the flush loop failed: take is broken");
     expect(rig.log.at(-1)).toMatchObject({
-      msg: "the flush loop failed and restarts",
+      msg: "a background loop failed and restarts",
       err: { message: "take is broken" },
       crashes: 1,
     });

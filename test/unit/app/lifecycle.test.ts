@@ -1,5 +1,5 @@
 import { asFunction, asValue, createContainer, InjectionMode } from "awilix";
-import { disposeInReverse } from "../../../src/app/service-cradle.js";
+import { disposeInReverse } from "../../../src/app/lifecycle.js";
 
 /** A thing that takes a while to end. */
 interface Part {
