@@ -1,4 +1,5 @@
 /** Words a status for a terminal; it judges nothing. */
+import { CLOCK_TOLERANCE_MS } from "../postgres/clock-witness.js";
 import { COUNT_MAX } from "../postgres/table-state.js";
 import type { Probe } from "../server/health.js";
 import type { RoomStatus, ServiceStatus } from "../telemetry/service-status.js";
@@ -78,8 +79,12 @@ function describeDatabase(database: ServiceStatus["database"]): string {
   if (!database.ok) {
     return `DOES NOT ANSWER: ${database.reason}`;
   }
-  const { daysAhead, rowsInDefault, deadLetters } = database;
-  return `partitions for ${daysAhead} days ahead, ${atLeast(rowsInDefault)} rows without one, ${atLeast(deadLetters)} dead letters`;
+  const { daysAhead, rowsInDefault, deadLetters, clockAheadMs } = database;
+  const isOff = Math.abs(clockAheadMs) > CLOCK_TOLERANCE_MS;
+  const clock = isOff
+    ? `, CLOCK OFF: PostgreSQL's is ${formatDuration(Math.abs(clockAheadMs))} ${clockAheadMs > 0 ? "ahead of" : "behind"} the service's`
+    : "";
+  return `partitions for ${daysAhead} days ahead, ${atLeast(rowsInDefault)} rows without one, ${atLeast(deadLetters)} dead letters${clock}`;
 }
 
 /** Empty: nothing is known of them. */

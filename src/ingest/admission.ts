@@ -9,7 +9,13 @@ import { PROPERTY_MAX_BYTES, uuidv7TimeMs } from "../event/tuple-codec.js";
 import { ID_BYTES } from "../event/uuid.js";
 import type { Clock } from "../util/clock.js";
 import type { AdmittedEvent } from "./batch.js";
-import { type FieldViolation, InvalidEventError, type Refusal } from "./refusal.js";
+import {
+  AHEAD_OF_CLOCK,
+  AheadOfClockError,
+  type FieldViolation,
+  InvalidEventError,
+  type Refusal,
+} from "./refusal.js";
 
 /** An event as a caller sends it. */
 export interface EventInput {
@@ -24,6 +30,11 @@ export interface EventInput {
 const EVENT_ID_MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 /** How far it may lie in the future, in milliseconds: clocks differ. */
 const EVENT_ID_MAX_AHEAD_MS = 5 * 60 * 1000;
+/** How far ahead it may lie to be refused for now only: a clock that is off, perhaps ours, or a wrong time zone. */
+const EVENT_ID_CURABLE_AHEAD_MS = 24 * 60 * 60 * 1000;
+/** When to try such an event again, in milliseconds: a clock that is set right changes at once. */
+const AHEAD_RETRY_MIN_MS = 1_000;
+const AHEAD_RETRY_MAX_MS = 60_000;
 
 /** What is stored of a caller's address: all of it, the network it is in, or nothing. */
 export const REMOTE_IP_POLICIES = ["store", "truncate", "drop"] as const;
@@ -41,6 +52,8 @@ export interface AdmissionDeps {
   readonly properties: ReadonlySet<string> | undefined;
   /** Default: store. */
   readonly remoteIp?: RemoteIpPolicy;
+  /** Hears of each event whose time lies ahead of the clock. Default: nobody does. */
+  readonly onAheadOfClock?: () => void;
 }
 
 /** Turns what callers send into events whose bytes are decided. */
@@ -49,6 +62,7 @@ export class Admission {
   readonly #ids: EventIds;
   readonly #properties: ReadonlySet<string> | undefined;
   readonly #remoteIp: RemoteIpPolicy;
+  readonly #onAheadOfClock: () => void;
   /** The address that was truncated last, and what became of it: a caller's events come together. */
   #lastInet: Uint8Array = NO_ADDRESS;
   #lastNetwork: Uint8Array = NO_ADDRESS;
@@ -62,6 +76,7 @@ export class Admission {
     this.#ids = deps.ids;
     this.#properties = deps.properties;
     this.#remoteIp = deps.remoteIp ?? "store";
+    this.#onAheadOfClock = deps.onAheadOfClock ?? (() => undefined);
   }
 
   /**
@@ -69,11 +84,15 @@ export class Admission {
    * before the next call: its id is overwritten then.
    *
    * @throws InvalidEventError that names every field at fault, and those of `alsoWrong`
+   * @throws AheadOfClockError when nothing is wrong but its time
    */
   admit(input: EventInput, inet: Uint8Array, alsoWrong?: FieldViolation): AdmittedEvent {
     const event = alsoWrong === undefined ? this.tryAdmit(input, inet) : undefined;
     if (event === undefined) {
-      throw new InvalidEventError([...this.violations(input), ...(alsoWrong ? [alsoWrong] : [])]);
+      const violations = [...this.violations(input), ...(alsoWrong ? [alsoWrong] : [])];
+      throw violations.length > 0
+        ? new InvalidEventError(violations)
+        : new AheadOfClockError(this.#aheadRetryMs());
     }
     return event;
   }
@@ -90,10 +109,20 @@ export class Admission {
 
   /** Why {@link Admission.tryAdmit} does not admit an event. */
   refusal(input: EventInput): Refusal {
-    return { reason: "invalid", message: "the event is invalid", violations: this.violations(input) };
+    const violations = this.violations(input);
+    return violations.length > 0
+      ? { reason: "invalid", message: "the event is invalid", violations }
+      : { reason: "ahead_of_clock", message: AHEAD_OF_CLOCK, retryAfterMs: this.#aheadRetryMs() };
   }
 
-  /** Every field of an event that is at fault. */
+  /** When to try the event again whose id was judged last, and whose time lies ahead. */
+  #aheadRetryMs(): number {
+    this.#onAheadOfClock();
+    const aheadMs = uuidv7TimeMs(this.#id) - this.#clock.now() - EVENT_ID_MAX_AHEAD_MS;
+    return Math.max(AHEAD_RETRY_MIN_MS, Math.min(aheadMs, AHEAD_RETRY_MAX_MS));
+  }
+
+  /** Every field of an event that is at fault, whenever it is judged. */
   violations(input: EventInput): FieldViolation[] {
     return [...this.#violations(input)];
   }
@@ -156,7 +185,11 @@ export class Admission {
     if (!parseEventId(eventId, this.#id)) {
       return "must be a UUIDv7 in its 36-character form, or empty";
     }
-    return this.#isTimely() ? undefined : "its time must lie within the last 7 days and the next 5 minutes";
+    const aheadMs = uuidv7TimeMs(this.#id) - this.#clock.now();
+    const isCurable = aheadMs > EVENT_ID_MAX_AHEAD_MS && aheadMs <= EVENT_ID_CURABLE_AHEAD_MS;
+    return this.#isTimely() || isCurable
+      ? undefined
+      : "its time must lie within the last 7 days and the next 5 minutes";
   }
 }
 

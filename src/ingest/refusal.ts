@@ -4,6 +4,8 @@
 export const REFUSAL_REASONS = [
   /** The event, or the request around it, breaks a rule. */
   "invalid",
+  /** Its time lies ahead of the service's clock, by so little that time or a clock set right will cure it. */
+  "ahead_of_clock",
   /** The caller's token does not allow its property. */
   "permission_denied",
   /** There is no room. */
@@ -55,6 +57,21 @@ export class InvalidEventError extends RefusedError {
     this.violations = violations;
   }
 }
+
+/** The time in the event's id lies ahead of the service's clock. */
+export class AheadOfClockError extends RefusedError {
+  override readonly name = "AheadOfClockError";
+  readonly reason = "ahead_of_clock";
+  override readonly retryAfterMs: number;
+
+  constructor(retryAfterMs: number) {
+    super(AHEAD_OF_CLOCK);
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+export const AHEAD_OF_CLOCK =
+  "the time in event_id lies more than 5 minutes ahead of the service's clock; one of the two clocks is off";
 
 /** The caller may not push a property; the fields that have it are named. */
 export class PropertyDeniedError extends RefusedError {

@@ -1,5 +1,7 @@
 /** Looks at the service's tables as an operator would; it changes nothing. */
 import type { Pool, PoolClient } from "pg";
+import type { Clock } from "../util/clock.js";
+import { readClockOffset } from "./clock-witness.js";
 import { DAY_MS, dayPartition, PARTITIONED_TABLES, partitionNames } from "./partitions.js";
 import { withConnection } from "./pool.js";
 
@@ -14,11 +16,15 @@ export interface TableState {
   readonly rowsInDefault: number;
   /** Rows in `incoming_dead`, counted up to {@link COUNT_MAX}. */
   readonly deadLetters: number;
+  /** How far PostgreSQL's clock is ahead of this machine's, in milliseconds; less than 0: it is behind. */
+  readonly clockAheadMs: number;
 }
 
 /** Rejects with PostgreSQL's error, or with the signal's reason as soon as it aborts. */
-export function readTableState(pool: Pool, nowMs: number, signal: AbortSignal): Promise<TableState> {
+export function readTableState(pool: Pool, clock: Clock, signal: AbortSignal): Promise<TableState> {
   return withConnection(pool, signal, async (client) => {
+    const clockAheadMs = await readClockOffset(client, clock);
+    const nowMs = clock.now();
     const names = await partitionNames(client, "incoming");
     let daysAhead = 0;
     while (names.has(dayPartition(nowMs + (daysAhead + 1) * DAY_MS).name)) {
@@ -28,7 +34,7 @@ export function readTableState(pool: Pool, nowMs: number, signal: AbortSignal): 
     for (const table of PARTITIONED_TABLES) {
       rowsInDefault += await countRows(client, `${table}_default`);
     }
-    return { daysAhead, rowsInDefault, deadLetters: await countRows(client, "incoming_dead") };
+    return { daysAhead, rowsInDefault, deadLetters: await countRows(client, "incoming_dead"), clockAheadMs };
   });
 }
 

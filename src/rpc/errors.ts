@@ -40,6 +40,12 @@ interface Answer {
 
 const ANSWERS: Readonly<Record<RefusalReason, Answer>> = {
   invalid: { code: Code.InvalidArgument, rejection: RejectionReason.INVALID },
+  ahead_of_clock: {
+    code: Code.Unavailable,
+    info: "AHEAD_OF_CLOCK",
+    advice: "try again",
+    rejection: RejectionReason.AHEAD_OF_CLOCK,
+  },
   permission_denied: { code: Code.PermissionDenied, rejection: RejectionReason.PERMISSION_DENIED },
   queue_full: {
     code: Code.ResourceExhausted,

@@ -105,7 +105,7 @@ class Intake {
       }
     }
     if (this.#accepted === 0 && events.length > 0) {
-      throw full ?? this.rejections.toError();
+      throw full ?? this.rejections.toError({ isWhole: false });
     }
     return this.#answer();
   }
@@ -126,7 +126,7 @@ class Intake {
       }
     }
     if (this.rejections.list.length > 0) {
-      throw this.rejections.toError();
+      throw this.rejections.toError({ isWhole: true });
     }
     this.#flusher.requireRoom(admitted.length, this.#caller?.id);
     for (const event of admitted) {

@@ -2,6 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { RejectionSchema } from "../../gen/stats/v1/stats_pb.js";
 import {
+  AheadOfClockError,
   type FieldViolation,
   InvalidEventError,
   PropertyDeniedError,
@@ -65,6 +66,8 @@ export class BatchRejections {
   /** The first ones, for an error. */
   readonly #violations: FieldViolation[] = [];
   #violationCount = 0;
+  /** Longest time after which one of them may be taken. */
+  #retryAfterMs: number | undefined;
   /** What these were made into. */
   #error: RefusedError | undefined;
 
@@ -72,6 +75,9 @@ export class BatchRejections {
   add(index: number, refusal: Refusal): void {
     this.list.push(rejectionOf(index, refusal));
     this.#counts.set(refusal.reason, (this.#counts.get(refusal.reason) ?? 0) + 1);
+    if (refusal.retryAfterMs !== undefined) {
+      this.#retryAfterMs = Math.max(this.#retryAfterMs ?? 0, refusal.retryAfterMs);
+    }
     for (const { field, description } of refusal.violations ?? []) {
       this.#violationCount += 1;
       if (this.#violations.length < VIOLATIONS_MAX) {
@@ -80,15 +86,26 @@ export class BatchRejections {
     }
   }
 
-  /** For when no event is taken because of what is wrong with these. */
-  toError(): RefusedError {
+  /**
+   * For when no event is taken because of what is wrong with these. A fault that lasts counts before one that time cures
+   * where all events must be taken, and after it where each counts alone.
+   */
+  toError({ isWhole }: { readonly isWhole: boolean }): RefusedError {
+    const cured = this.#retryAfterMs;
+    this.#error =
+      cured !== undefined && (!isWhole || this.#violationCount === 0)
+        ? new AheadOfClockError(cured)
+        : this.#lastingError();
+    return this.#error;
+  }
+
+  #lastingError(): RefusedError {
     const more = this.#violationCount - this.#violations.length;
     const Refusal = this.#counts.has("permission_denied") ? PropertyDeniedError : InvalidEventError;
-    this.#error = new Refusal([
+    return new Refusal([
       ...this.#violations,
       ...(more > 0 ? [{ field: "events", description: `${more} more fields are at fault` }] : []),
     ]);
-    return this.#error;
   }
 
   /** Books these and, when the call of that many `events` failed with `error`, the rest of them. */

@@ -40,7 +40,7 @@ export const METRICS = {
     help: "Events that were refused; their callers know.",
     labels: {
       reason:
-        "invalid: broke a rule; permission_denied: the token does not allow its property; queue_full: no room; fair_share: no room left for this caller, who holds as much of the queue as is free; too_many_events: a batch to be taken whole has more than there is ever room for; shutting_down; all_or_nothing: others of its batch were refused",
+        "invalid: broke a rule; ahead_of_clock: its time lies ahead of the clock of the service; permission_denied: the token does not allow its property; queue_full: no room; fair_share: no room left for this caller, who holds as much of the queue as is free; too_many_events: a batch to be taken whole has more than there is ever room for; shutting_down; all_or_nothing: others of its batch were refused",
     },
     aggregator: "sum",
   },

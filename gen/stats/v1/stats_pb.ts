@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file stats/v1/stats.proto.
  */
 export const file_stats_v1_stats: GenFile = /*@__PURE__*/
-  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEidAoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIQCgRpdGVtGAMgASgNUgJpZBIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSJZCgVFdmVudBIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEhAKBGl0ZW0YAyABKA1SAmlkEhAKCGV2ZW50X2lkGAQgASgJSgQIBRAGUgNhY2siawoQUHVzaEJhdGNoUmVxdWVzdBIfCgZldmVudHMYASADKAsyDy5zdGF0cy52MS5FdmVudBIeCgNhY2sYAiABKA4yES5zdGF0cy52MS5BY2tNb2RlEhYKDmFsbF9vcl9ub3RoaW5nGAMgASgIIk4KEVB1c2hCYXRjaFJlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNEicKCnJlamVjdGlvbnMYAiADKAsyEy5zdGF0cy52MS5SZWplY3Rpb24itAEKCVJlamVjdGlvbhINCgVpbmRleBgBIAEoDRIpCgZyZWFzb24YAiABKA4yGS5zdGF0cy52MS5SZWplY3Rpb25SZWFzb24SDwoHbWVzc2FnZRgDIAEoCRIsCgp2aW9sYXRpb25zGAQgAygLMhguc3RhdHMudjEuRmllbGRWaW9sYXRpb24SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkquwEKD1JlamVjdGlvblJlYXNvbhIgChxSRUpFQ1RJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYUkVKRUNUSU9OX1JFQVNPTl9JTlZBTElEEAESHwobUkVKRUNUSU9OX1JFQVNPTl9RVUVVRV9GVUxMEAISJgoiUkVKRUNUSU9OX1JFQVNPTl9QRVJNSVNTSU9OX0RFTklFRBADEh8KG1JFSkVDVElPTl9SRUFTT05fRkFJUl9TSEFSRRAEKk4KB0Fja01vZGUSGAoUQUNLX01PREVfVU5TUEVDSUZJRUQQABITCg9BQ0tfTU9ERV9RVUVVRUQQARIUChBBQ0tfTU9ERV9EVVJBQkxFEAIyiwEKDFN0YXRzU2VydmljZRI1CgRQdXNoEhUuc3RhdHMudjEuUHVzaFJlcXVlc3QaFi5zdGF0cy52MS5QdXNoUmVzcG9uc2USRAoJUHVzaEJhdGNoEhouc3RhdHMudjEuUHVzaEJhdGNoUmVxdWVzdBobLnN0YXRzLnYxLlB1c2hCYXRjaFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration]);
+  fileDesc("ChRzdGF0cy92MS9zdGF0cy5wcm90bxIIc3RhdHMudjEidAoLUHVzaFJlcXVlc3QSEAoIcHJvcGVydHkYASABKAkSDwoHc2VjdGlvbhgCIAEoDRIQCgRpdGVtGAMgASgNUgJpZBIQCghldmVudF9pZBgEIAEoCRIeCgNhY2sYBSABKA4yES5zdGF0cy52MS5BY2tNb2RlIg4KDFB1c2hSZXNwb25zZSJZCgVFdmVudBIQCghwcm9wZXJ0eRgBIAEoCRIPCgdzZWN0aW9uGAIgASgNEhAKBGl0ZW0YAyABKA1SAmlkEhAKCGV2ZW50X2lkGAQgASgJSgQIBRAGUgNhY2siawoQUHVzaEJhdGNoUmVxdWVzdBIfCgZldmVudHMYASADKAsyDy5zdGF0cy52MS5FdmVudBIeCgNhY2sYAiABKA4yES5zdGF0cy52MS5BY2tNb2RlEhYKDmFsbF9vcl9ub3RoaW5nGAMgASgIIk4KEVB1c2hCYXRjaFJlc3BvbnNlEhAKCGFjY2VwdGVkGAEgASgNEicKCnJlamVjdGlvbnMYAiADKAsyEy5zdGF0cy52MS5SZWplY3Rpb24itAEKCVJlamVjdGlvbhINCgVpbmRleBgBIAEoDRIpCgZyZWFzb24YAiABKA4yGS5zdGF0cy52MS5SZWplY3Rpb25SZWFzb24SDwoHbWVzc2FnZRgDIAEoCRIsCgp2aW9sYXRpb25zGAQgAygLMhguc3RhdHMudjEuRmllbGRWaW9sYXRpb24SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNAoORmllbGRWaW9sYXRpb24SDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkq4AEKD1JlamVjdGlvblJlYXNvbhIgChxSRUpFQ1RJT05fUkVBU09OX1VOU1BFQ0lGSUVEEAASHAoYUkVKRUNUSU9OX1JFQVNPTl9JTlZBTElEEAESHwobUkVKRUNUSU9OX1JFQVNPTl9RVUVVRV9GVUxMEAISJgoiUkVKRUNUSU9OX1JFQVNPTl9QRVJNSVNTSU9OX0RFTklFRBADEh8KG1JFSkVDVElPTl9SRUFTT05fRkFJUl9TSEFSRRAEEiMKH1JFSkVDVElPTl9SRUFTT05fQUhFQURfT0ZfQ0xPQ0sQBSpOCgdBY2tNb2RlEhgKFEFDS19NT0RFX1VOU1BFQ0lGSUVEEAASEwoPQUNLX01PREVfUVVFVUVEEAESFAoQQUNLX01PREVfRFVSQUJMRRACMosBCgxTdGF0c1NlcnZpY2USNQoEUHVzaBIVLnN0YXRzLnYxLlB1c2hSZXF1ZXN0GhYuc3RhdHMudjEuUHVzaFJlc3BvbnNlEkQKCVB1c2hCYXRjaBIaLnN0YXRzLnYxLlB1c2hCYXRjaFJlcXVlc3QaGy5zdGF0cy52MS5QdXNoQmF0Y2hSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration]);
 
 /**
  * PushRequest is one event: "`item` in `section` of `property` was seen".
@@ -49,8 +49,8 @@ export type PushRequest = Message<"stats.v1.PushRequest"> & {
   /**
    * The event's own id, a UUIDv7 in its 36-character form, made by the caller.
    * Optional; the service makes one when it is empty. Its time is the event's
-   * time, and must lie within the last 7 days and the next 5 minutes. Pushing
-   * the same event_id again has no effect, so give one to make retries safe.
+   * time, and must lie within the last 7 days and the next 5 minutes; what lies
+   * ahead by up to a day is refused for now (UNAVAILABLE). Pushing the same event_id again has no effect, so give one to make retries safe.
    *
    * @generated from field: string event_id = 4;
    */
@@ -322,6 +322,15 @@ export enum RejectionReason {
    * @generated from enum value: REJECTION_REASON_FAIR_SHARE = 4;
    */
   FAIR_SHARE = 4,
+
+  /**
+   * The time in the event_id lies ahead of the service's clock, by more than 5
+   * minutes and at most a day: one of the two clocks is off. Retry, after a
+   * pause.
+   *
+   * @generated from enum value: REJECTION_REASON_AHEAD_OF_CLOCK = 5;
+   */
+  AHEAD_OF_CLOCK = 5,
 }
 
 /**
@@ -389,8 +398,11 @@ export const StatsService: GenService<{
    *                       google.rpc.ErrorInfo says which (QUEUE_FULL,
    *                       FAIR_SHARE) and google.rpc.RetryInfo when to try
    *                       again. The event was not recorded.
-   *   UNAVAILABLE         the service is shutting down; google.rpc.RetryInfo
-   *                       says when to try again. The event was not recorded.
+   *   UNAVAILABLE         the service is shutting down (SHUTTING_DOWN), or the
+   *                       time in the event_id lies ahead of the service's
+   *                       clock by up to a day (AHEAD_OF_CLOCK);
+   *                       google.rpc.RetryInfo says when to try again. The event
+   *                       was not recorded.
    *   DEADLINE_EXCEEDED   ACK_MODE_DURABLE only: the caller's time was over
    *                       before the event was on stable storage. It is still
    *                       queued; to ask again, push the same event_id.
@@ -428,9 +440,10 @@ export const StatsService: GenService<{
    *                       RetryInfo: the request is larger than 1 MiB or, with
    *                       all_or_nothing, has more events than the queue ever
    *                       has room for (TOO_MANY_EVENTS). Send fewer.
-   *   UNAVAILABLE         the service is shutting down; google.rpc.RetryInfo
-   *                       says when to try again. In ACK_MODE_QUEUED nothing
-   *                       was recorded.
+   *   UNAVAILABLE         the service is shutting down, or the times of events lie
+   *                       ahead of its clock and none was accepted;
+   *                       google.rpc.RetryInfo says when to try again. In
+   *                       ACK_MODE_QUEUED nothing was recorded.
    *   DEADLINE_EXCEEDED   ACK_MODE_DURABLE only: the caller's time was over
    *                       before the accepted events were on stable storage.
    *                       They are still queued; to ask again, push the same

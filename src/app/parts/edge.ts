@@ -12,6 +12,7 @@ export function edgeParts() {
     embeddedPostgres: asValue(undefined),
     schema: asValue(undefined),
     readTables: asValue(undefined),
+    clockWitness: asValue(undefined),
     countQueries: asValue(undefined),
     aggregator: asValue(undefined),
     sink: part(createSink),

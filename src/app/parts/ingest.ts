@@ -6,6 +6,7 @@ import { EventQueue } from "../../ingest/event-queue.js";
 import { Flusher } from "../../ingest/flusher.js";
 import { Ledger } from "../../ingest/ledger.js";
 import { Readiness } from "../../ingest/readiness.js";
+import type { ClockWitness } from "../../postgres/clock-witness.js";
 import type { Sink } from "../../sink/sink.js";
 import type { BufferParts } from "./buffer.js";
 import { job, part, type Registrations } from "./part.js";
@@ -21,7 +22,13 @@ export interface IngestParts {
   readonly readiness: Readiness;
 }
 
-type Needs = IngestParts & BufferParts & ProcessParts & { readonly sink: Sink };
+type Needs = IngestParts &
+  BufferParts &
+  ProcessParts & {
+    readonly sink: Sink;
+    /** undefined: there is no database to ask. */
+    readonly clockWitness: ClockWitness | undefined;
+  };
 
 export function ingestParts(): Registrations<IngestParts> {
   return {
@@ -41,12 +48,13 @@ export function ingestParts(): Registrations<IngestParts> {
   };
 }
 
-function createAdmission({ config, clock }: Needs): Admission {
+function createAdmission({ config, clock, clockWitness }: Needs): Admission {
   return new Admission({
     clock,
     ids: new EventIds({ now: () => clock.now() }),
     properties: config.properties,
     remoteIp: config.remoteIp,
+    ...(clockWitness && { onAheadOfClock: clockWitness.doubt }),
   });
 }
 

@@ -5,6 +5,7 @@ import { CountQueries, createQueryPool } from "../../counts/count-queries.js";
 import { readProgress } from "../../counts/count-state.js";
 import { CountsKeeper, countBeforeRemoval } from "../../counts/counts-keeper.js";
 import { RemovedRows } from "../../counts/removed-rows.js";
+import { ClockWitness } from "../../postgres/clock-witness.js";
 import { PartitionKeeper } from "../../postgres/partition-keeper.js";
 import { closePool, createPool, orAborted, withConnection } from "../../postgres/pool.js";
 import { earlierClock, firstKeptDay } from "../../postgres/retention.js";
@@ -22,6 +23,7 @@ export interface StorageParts {
   readonly sink: Sink;
   /** How the tables are. Rejects when the database does not say; at once when the signal aborts. */
   readonly readTables: (signal: AbortSignal) => Promise<DatabaseReading>;
+  readonly clockWitness: ClockWitness;
   readonly countQueries: CountQueries;
   /** For folds and the like, which may take minutes: they must not take the connection of a flush. */
   readonly countsPool: Pool;
@@ -42,9 +44,10 @@ export function storageParts(): Registrations<StorageParts & Pick<DatabaseParts,
     sink: part(createSink),
     countQueries: part(createCountQueries, (queries) => queries.close()),
     readTables: part(({ pool, clock }: Needs) => async (signal: AbortSignal) => ({
-      ...(await readTableState(pool, clock.now(), signal)),
+      ...(await readTableState(pool, clock, signal)),
       counts: await orAborted(signal, () => readProgress(pool)),
     })),
+    clockWitness: part(({ pool, clock, logger }: Needs) => new ClockWitness({ pool, clock, logger })),
     partitionKeeper: job(({ pool, clock, logger }: Needs) => new PartitionKeeper({ pool, clock, logger })),
     makePartitions: part(
       ({ partitionKeeper }: Needs) =>

@@ -27,7 +27,7 @@ const STATUS: ServiceStatus = aStatus({
     isWritable: true,
   },
   flush: { lastSuccessAt: new Date(NOW - 400).toISOString(), fault: null },
-  database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 3 },
+  database: { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 3, clockAheadMs: 0 },
 });
 
 test("a status reads at a glance", () => {
@@ -91,7 +91,13 @@ test("what is wrong stands out", () => {
 });
 
 test("counts that were not finished say so", () => {
-  const database = { ok: true, daysAhead: 0, rowsInDefault: 100_000, deadLetters: 99_999 } as const;
+  const database = {
+    ok: true,
+    daysAhead: 0,
+    rowsInDefault: 100_000,
+    deadLetters: 99_999,
+    clockAheadMs: 0,
+  } as const;
   expect(describeStatus({ ...STATUS, buffer: null, database }, NOW).slice(-3)).toEqual([
     "buffer    none (SPOOL_MAX_BYTES is 0)",
     "flush     last success 0.4 s ago",

@@ -4,7 +4,7 @@ import { decodeInet, encodeInet } from "../../../src/event/inet.js";
 import { uuidv7TimeMs } from "../../../src/event/tuple-codec.js";
 import { formatUuid } from "../../../src/event/uuid.js";
 import { Admission, type EventInput, type RemoteIpPolicy } from "../../../src/ingest/admission.js";
-import { type FieldViolation, InvalidEventError } from "../../../src/ingest/refusal.js";
+import { AheadOfClockError, type FieldViolation, InvalidEventError } from "../../../src/ingest/refusal.js";
 import { anyPositiveUint32, anyProperty, anyUuidv7 } from "../../support/arbitraries.js";
 import { uuidv7At } from "../../support/encoded.js";
 import { FakeClock } from "../../support/fake-clock.js";
@@ -12,14 +12,16 @@ import { FakeClock } from "../../support/fake-clock.js";
 const NOW = Date.UTC(2026, 0, 15, 12);
 const SEVEN_DAYS_MS = 7 * 24 * 60 * 60 * 1000;
 const FIVE_MINUTES_MS = 5 * 60 * 1000;
+const DAY_MS = 24 * 60 * 60 * 1000;
 const ADDRESS = encodeInet("192.0.2.7");
 
-function makeAdmission(properties?: readonly string[]): Admission {
+function makeAdmission(properties?: readonly string[], onAheadOfClock?: () => void): Admission {
   const clock = new FakeClock(NOW);
   return new Admission({
     clock,
     ids: new EventIds({ now: clock.now }),
     properties: properties && new Set(properties),
+    ...(onAheadOfClock && { onAheadOfClock }),
   });
 }
 
@@ -106,9 +108,29 @@ describe("Admission", () => {
     ["seven days old", NOW - SEVEN_DAYS_MS, []],
     ["a millisecond older than that", NOW - SEVEN_DAYS_MS - 1, ["event_id"]],
     ["five minutes ahead", NOW + FIVE_MINUTES_MS, []],
-    ["a millisecond further ahead", NOW + FIVE_MINUTES_MS + 1, ["event_id"]],
+    ["more than a day ahead", NOW + DAY_MS + 1, ["event_id"]],
   ])("judges an event_id by its time: %s", (_, timeMs, expected) => {
     expect(faults({ eventId: uuidv7At(timeMs) })).toEqual(expected);
+  });
+
+  it.each([
+    ["a millisecond more than five minutes", FIVE_MINUTES_MS + 1, 1_000],
+    ["half a minute more", FIVE_MINUTES_MS + 30_000, 30_000],
+    ["a day", DAY_MS, 60_000],
+  ])("refuses for now what lies ahead by %s, with the time to come back", (_, aheadMs, retryAfterMs) => {
+    const input = { ...legal, eventId: uuidv7At(NOW + aheadMs) };
+    let doubts = 0;
+    const admission = makeAdmission(undefined, () => {
+      doubts += 1;
+    });
+    expect(() => admission.admit(input, ADDRESS)).toThrow(AheadOfClockError);
+    expect(admission.tryAdmit(input, ADDRESS)).toBeUndefined();
+    expect(admission.refusal(input)).toMatchObject({ reason: "ahead_of_clock", retryAfterMs });
+    expect(doubts).toBe(2);
+  });
+
+  it("refuses for good what lies ahead and breaks another rule", () => {
+    expect(faults({ eventId: uuidv7At(NOW + FIVE_MINUTES_MS + 1), section: 0 })).toEqual(["section"]);
   });
 
   it.each([
@@ -151,7 +173,9 @@ describe("Admission", () => {
     const eventId = fc.oneof(
       fc.constant(""),
       fc.string({ maxLength: 40 }),
-      anyUuidv7(fc.oneof(near(NOW - SEVEN_DAYS_MS), near(NOW + FIVE_MINUTES_MS), near(NOW))),
+      anyUuidv7(
+        fc.oneof(near(NOW - SEVEN_DAYS_MS), near(NOW + DAY_MS), near(NOW + FIVE_MINUTES_MS), near(NOW)),
+      ),
       fc.uuid(),
     );
     const allowed = fc.constantFrom<string[] | undefined>(undefined, ["news", "shop"]);
@@ -168,9 +192,13 @@ describe("Admission", () => {
           const elsewhere = { field: "elsewhere", description: "" };
           const options = properties === undefined ? {} : { properties };
           const reasons = faults(input, { ...options, alsoWrong: elsewhere }).slice(0, -1);
-          expect(faults(input, options)).toEqual(reasons);
           const timeMs = Number.parseInt(eventId.slice(0, 8) + eventId.slice(9, 13), 16);
-          const isTimely = timeMs >= NOW - SEVEN_DAYS_MS && timeMs <= NOW + FIVE_MINUTES_MS;
+          const isTimely = timeMs >= NOW - SEVEN_DAYS_MS && timeMs <= NOW + DAY_MS;
+          if (reasons.length === 0 && timeMs > NOW + FIVE_MINUTES_MS) {
+            expect(() => faults(input, options)).toThrow(AheadOfClockError);
+          } else {
+            expect(faults(input, options)).toEqual(reasons);
+          }
           expect(reasons).toEqual([
             ...(/^[a-z][a-z0-9_.-]{0,31}$/.test(property) && (properties?.includes(property) ?? true)
               ? []

@@ -81,10 +81,11 @@ class Rig {
   readonly caller = new AbortController();
   /** Whose token it was; undefined: the service asks for none. */
   asWhom: Caller | undefined;
+  readonly clock = new FakeClock();
   readonly #handle;
 
   constructor(batchMaxEvents = 10_000) {
-    const clock = new FakeClock();
+    const { clock } = this;
     const ids = new EventIds({ now: clock.now });
     const admission = new Admission({ clock, ids, properties: undefined });
     this.#handle = createPushBatchHandler({
@@ -407,6 +408,7 @@ describe("PushBatch in ACK_MODE_DURABLE", () => {
 
 describe("the count of events that were refused", () => {
   const NONE = {
+    ahead_of_clock: 0,
     too_many_events: 0,
     invalid: 0,
     permission_denied: 0,
@@ -461,5 +463,35 @@ describe("the count of events that were refused", () => {
     const rig = new Rig(2);
     rig.error({ events: goods(3) });
     expect(rig.rejections.read()).toEqual({ ...NONE, invalid: 3 });
+  });
+});
+
+describe("an event that lies ahead of the clock", () => {
+  const ahead = (rig: Rig, aheadMs = 10 * 60_000) => ({
+    ...good(1),
+    eventId: uuidv7At(rig.clock.now() + aheadMs),
+  });
+
+  it("is rejected alone, with the time to come back", () => {
+    const rig = new Rig();
+    const { accepted, rejections } = rig.answer({ events: [good(1), ahead(rig)] });
+    expect(accepted).toBe(1);
+    expect(rejections).toMatchObject([{ index: 1, reason: RejectionReason.AHEAD_OF_CLOCK }]);
+    expect(rejections?.[0]?.retryDelay).toBeDefined();
+    expect(rig.rejections.read()).toMatchObject({ ahead_of_clock: 1, invalid: 0 });
+  });
+
+  it("makes the call UNAVAILABLE when none is taken", () => {
+    const rig = new Rig();
+    const error = rig.error({ events: [ahead(rig), bad] });
+    expect(error.code).toBe(Code.Unavailable);
+    expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "AHEAD_OF_CLOCK" }]);
+  });
+
+  it("counts after a fault that lasts where all or nothing is taken", () => {
+    const rig = new Rig();
+    expect(rig.error({ events: [good(1), ahead(rig)], allOrNothing: true }).code).toBe(Code.Unavailable);
+    expect(rig.error({ events: [bad, ahead(rig)], allOrNothing: true }).code).toBe(Code.InvalidArgument);
   });
 });

@@ -82,7 +82,7 @@ describe("mergeStatuses", () => {
   });
 
   it("believes the one that reaches the database", () => {
-    const reached = { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 3 } as const;
+    const reached = { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 3, clockAheadMs: 0 } as const;
     const failed = { ok: false, reason: "timeout" } as const;
     const merge = (...databases: ServiceStatus["database"][]) =>
       mergeStatuses(databases.map((database) => status({ database }))).database;

@@ -4,7 +4,7 @@ import { Health } from "../../../src/server/health.js";
 import { StatusBoard, type StatusParts } from "../../../src/telemetry/status-board.js";
 import { FakeClock } from "../../support/fake-clock.js";
 
-const TABLES = { daysAhead: 7, rowsInDefault: 0, deadLetters: 0 };
+const TABLES = { daysAhead: 7, rowsInDefault: 0, deadLetters: 0, clockAheadMs: 0 };
 
 function rig(overrides: Partial<StatusParts> = {}) {
   const clock = new FakeClock();

@@ -130,7 +130,7 @@ test("no room is no percentage", () => {
 
 test("PostgreSQL is silent since the first sample of those in which it has not answered, up to now", () => {
   const silent = { ok: false, reason: "no answer within 2 s" } as const;
-  const good = { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 } as const;
+  const good = { ok: true, daysAhead: 7, rowsInDefault: 0, deadLetters: 0, clockAheadMs: 0 } as const;
   const samples = [silent, good, silent, silent].reduce<Sample[]>(
     (all, database, i) => addSample(all, statusAt(2 * i, 0, { database }), NOW + 2_000 * i),
     [],

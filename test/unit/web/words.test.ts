@@ -37,6 +37,7 @@ const GOOD: ServiceStatus = aStatus({
     daysAhead: 7,
     rowsInDefault: 0,
     deadLetters: 0,
+    clockAheadMs: 0,
     counts: { lagMs: 2_100, backfillDays: 0, unindexedPartitions: 0 },
   },
 });
@@ -95,7 +96,7 @@ test("what somebody should look at begins with a warning", () => {
         isWritable: false,
       },
       flush: { lastSuccessAt, fault: FAULT },
-      database: { ok: true, daysAhead: 7, rowsInDefault: 4, deadLetters: 100_000 },
+      database: { ok: true, daysAhead: 7, rowsInDefault: 4, deadLetters: 100_000, clockAheadMs: 0 },
     }),
   ).toEqual({
     bufferFill: "⚠ 50 % of 2 MiB, cannot be written",
@@ -173,7 +174,7 @@ describe("while PostgreSQL takes no events", () => {
 });
 
 test("counts that are behind are a warning, and what is left of older events is told", () => {
-  const database = { ok: true as const, daysAhead: 7, rowsInDefault: 0, deadLetters: 0 };
+  const database = { ok: true as const, daysAhead: 7, rowsInDefault: 0, deadLetters: 0, clockAheadMs: 0 };
   const wordsWith = (lagMs: number, backfillDays: number | null, unindexedPartitions: number) =>
     wordsOf({ ...GOOD, database: { ...database, counts: { lagMs, backfillDays, unindexedPartitions } } });
   expect(wordsWith(600_000, 3, 0)).toMatchObject({ counted: "⚠ 10 min ago", toCount: "3 days" });
