@@ -67,6 +67,27 @@ export class BodyLimits {
 /** A call on the stock lane takes some 50 KB until it is over (Node 20, connect 2.1), and may last for ever. */
 export const DEFAULT_MAX_STOCK_CALLS = 4096;
 
+/**
+ * Most calls of one connection that stream, and so may last for ever: health watches, reflection. A session of HTTP/2 has
+ * 128 streams, and those that are left are for calls that end.
+ */
+const MAX_STREAMING_CALLS = 16;
+
+/** Counts the streaming calls of each connection. */
+export class StreamingCalls {
+  readonly #open = new WeakMap<object, number>();
+
+  /** Takes a place; gives what frees it again, once; undefined when the connection has no more. */
+  take(connection: object | undefined): (() => void) | undefined {
+    const open = (connection && this.#open.get(connection)) ?? 0;
+    if (connection === undefined || open >= MAX_STREAMING_CALLS) {
+      return undefined;
+    }
+    this.#open.set(connection, open + 1);
+    return () => this.#open.set(connection, (this.#open.get(connection) ?? 1) - 1);
+  }
+}
+
 /** Slots for calls. Each caller that has one may have more only while it has fewer than are free. */
 export class CallSlots {
   readonly #count: number;

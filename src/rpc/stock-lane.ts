@@ -20,7 +20,7 @@ import { type CallerAddress, connectionAddress, connectionOf } from "../server/c
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import type { RefusesByHeader } from "./authentication.js";
-import { BodyLimits, CallSlots, DEFAULT_MAX_STOCK_CALLS } from "./limits.js";
+import { BodyLimits, CallSlots, DEFAULT_MAX_STOCK_CALLS, StreamingCalls } from "./limits.js";
 import { forgetEndlessTimeout, PROTOCOL_OPTIONS } from "./protocol-options.js";
 import { answerTooManyCalls, answerUnknownMethod, blameCaller, explain } from "./refused-requests.js";
 import { UploadReader } from "./request-body.js";
@@ -31,7 +31,7 @@ export const UNHANDLED_REASONS = [
   "unknown_method",
   /** Its body is not a message of the method, or too large, or its headers ask for what is not known. */
   "malformed",
-  /** As many calls are open on the stock lane as may, or the caller has its share of them. */
+  /** As many calls are open on the stock lane as may, or the caller has its share, or its connection its streams. */
   "too_many_calls",
   /** There was no room for its body. */
   "too_many_large_requests",
@@ -78,6 +78,7 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     maxCalls = DEFAULT_MAX_STOCK_CALLS,
   } = deps;
   const slots = new CallSlots(maxCalls);
+  const streams = new StreamingCalls();
   const router = createConnectRouter({
     ...PROTOCOL_OPTIONS,
     readMaxBytes: limits.requestMaxBytes,
@@ -98,13 +99,19 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
       return;
     }
     const address = callerAddress(connectionOf(request), request.headers);
-    const leave = slots.take(Buffer.from(address).toString("latin1"));
-    if (leave === undefined) {
+    const isStreaming = handler.method.methodKind !== "unary";
+    const leaveStreams = isStreaming ? streams.take(connectionOf(request)) : ignore;
+    const leave = leaveStreams && slots.take(Buffer.from(address).toString("latin1"));
+    if (leaveStreams === undefined || leave === undefined) {
+      leaveStreams?.();
       answerTooManyCalls(response);
       noteUnhandled(path, "too_many_calls");
       return;
     }
-    response.once("close", leave);
+    response.once("close", () => {
+      leave();
+      leaveStreams();
+    });
     const notes: RequestNotes = { address, arrivedAt: clock.elapsed(), hasReachedMethod: false };
     const universal = universalRequestFromNodeRequest(request, response, undefined, withNotes(notes));
     forgetEndlessTimeout(universal.header);
@@ -131,6 +138,8 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     });
   };
 }
+
+function ignore(): void {}
 
 /** Kinds of methods whose clients send a single message. */
 const ONE_MESSAGE_KINDS: ReadonlySet<DescMethod["methodKind"]> = new Set(["unary", "server_streaming"]);

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import {
   connectNodeAdapter,
@@ -12,9 +13,15 @@ import {
   HealthCheckResponse_ServingStatus,
   Health as HealthService,
 } from "../../../gen/health/v1/health_pb.js";
+import { createFastLane } from "../../../src/rpc/fast-lane/fast-lane.js";
 import { healthRoutes } from "../../../src/rpc/health-service.js";
+import { createRpcDispatcher } from "../../../src/rpc/stock-lane.js";
+import { routeUnaryMethod } from "../../../src/rpc/unary-method.js";
 import { Health } from "../../../src/server/health.js";
-import { makeGate, openRpcPort, type RpcPort } from "../../support/rpc-port.js";
+import { FatefulIntake, pushMethod } from "../../support/lane-pair.js";
+import { makeGate, openRpcPort, type RpcPort, silent } from "../../support/rpc-port.js";
+import { EVENT, frame, pushesOf } from "../../support/rpc-requests.js";
+import { exchangeHttp2 } from "../../support/wire-clients.js";
 
 const { SERVING, NOT_SERVING, SERVICE_UNKNOWN } = HealthCheckResponse_ServingStatus;
 const SERVICE = "stats.v1.StatsService";
@@ -168,5 +175,43 @@ describe("grpc-js, which shares no code with the server", () => {
     expect(seen).toEqual(["SERVING", "NOT_SERVING"]);
     await drained;
     client.close();
+  });
+});
+
+describe.each(["gRPC", "Connect"] as const)("calls that stream over one connection, by %s", (protocol) => {
+  test("leave room for pushes, however many are opened", async () => {
+    const health = new Health();
+    const method = pushMethod(new FatefulIntake());
+    const stock = createRpcDispatcher({
+      routes: (router) => {
+        routeUnaryMethod(router, method);
+        healthRoutes(router, { health, services: [SERVICE] });
+      },
+      logger: silent,
+    });
+    const port = await openRpcPort(stock, {}, createFastLane({ methods: [method], stock, logger: silent }));
+    const session = connectHttp2(port.url);
+    const contentType = protocol === "gRPC" ? "application/grpc" : "application/connect+proto";
+    const watches = Array.from({ length: 128 }, () => {
+      const stream = session.request({
+        ":method": "POST",
+        ":path": "/grpc.health.v1.Health/Watch",
+        "content-type": contentType,
+      });
+      stream.on("error", () => {});
+      stream.end(frame(Buffer.alloc(0)));
+      return stream.resume();
+    });
+    const statuses = await Promise.all(
+      watches.map(async (watch) => (await once(watch, "response"))[0][":status"] as number),
+    );
+    expect(statuses.filter((status) => status === 200).length).toBeGreaterThan(0);
+    // The others are told that there is no room, and end.
+    expect(new Set(statuses)).toEqual(new Set([200, 503]));
+    const { headers } = await exchangeHttp2(session, pushesOf(EVENT).json);
+    expect(headers?.[":status"]).toBe(200);
+    session.destroy();
+    await health.close();
+    await port.server.close();
   });
 });
