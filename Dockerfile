@@ -23,7 +23,9 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --workspaces=false
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production \
     HOST=:: \
-    DATA_DIR=/var/lib/stats-service
+    DATA_DIR=/var/lib/stats-service \
+    LAME_DUCK_MS=5000
+# LAME_DUCK_MS: balancers find out by their checks that an instance is going, and must have found out when its port closes.
 WORKDIR /app
 # The second for `docker exec`: commands are then called as the documents call them.
 RUN install -d -o node -g node "$DATA_DIR" && ln -s /app/dist/src/main.js /usr/local/bin/stats-service

@@ -146,6 +146,11 @@ const SERVICE_SETTINGS = {
     .describe(
       "How long an HTTP/1.1 connection may wait for its next request, in milliseconds; longer than a balancer keeps it.",
     ),
+  maxConnectionAgeMs: wholeNumber(0, 86_400_000)
+    .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnectionAgeMs))
+    .describe(
+      "Age, give or take a tenth, at which a connection's client is told to open another, in milliseconds, so that load spreads again after a restart. 0: never.",
+    ),
   maxConnections: wholeNumber(1, 1_000_000)
     .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnections))
     .describe("Most open connections of each worker on the RPC port; further ones are closed at once."),

@@ -5,6 +5,7 @@
 import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Clock } from "../util/clock.js";
+import { connectionEnd } from "./limits.js";
 
 /** What {@link Http1Connections} needs. */
 export interface Http1ConnectionsDeps {
@@ -13,6 +14,10 @@ export interface Http1ConnectionsDeps {
   readonly lateRequestMs: number;
   /** How long a client may take to read the refusal of what was no request, in milliseconds. */
   readonly lingerTimeoutMs: number;
+  /** See RpcServerLimits. */
+  readonly maxConnectionAgeMs: number;
+  /** Gives numbers in [0, 1). */
+  readonly random: () => number;
 }
 
 /** What Node's parser says of what it cannot read, where the status is not 400. */
@@ -27,6 +32,10 @@ const HTTP_BAD_REQUEST = 400;
 export class Http1Connections {
   /** The newest answer of each connection; undefined while its first request is on its way. */
   readonly #latest = new Map<Socket, ServerResponse | undefined>();
+  /** When each connection is too old to be used, by {@link Clock.elapsed}. */
+  readonly #endsMs = new Map<Socket, number>();
+  /** Those that are: each ends with its next answer, which says so. One that is idle ends by itself. */
+  readonly #old = new Set<Socket>();
   /** The answer that another one waits for: of pipelined requests. */
   readonly #before = new WeakMap<ServerResponse, ServerResponse>();
   /** Connections on which what came was no request: nothing more is taken. */
@@ -47,6 +56,7 @@ export class Http1Connections {
   /** Takes a connection that speaks HTTP/1.1. */
   add(socket: Socket): void {
     this.#latest.set(socket, undefined);
+    this.#endsMs.set(socket, connectionEnd(this.#deps.clock.elapsed(), this.#deps, this.#deps.random));
     socket.once("close", () => this.#forget(socket));
   }
 
@@ -59,7 +69,7 @@ export class Http1Connections {
     if (previous !== undefined && isClosing(previous)) {
       return false;
     }
-    if (this.#draining) {
+    if (this.#draining || this.#old.has(socket)) {
       this.#makeLast(previous, res);
     }
     if (previous !== undefined && res.socket === null) {
@@ -127,6 +137,8 @@ export class Http1Connections {
 
   #forget(socket: Socket): void {
     this.#latest.delete(socket);
+    this.#endsMs.delete(socket);
+    this.#old.delete(socket);
     if (this.#draining && this.#latest.size === 0) {
       this.#cancelLateRequests();
     }
@@ -138,6 +150,17 @@ export class Http1Connections {
       previous.shouldKeepAlive = true;
     }
     res.shouldKeepAlive = false;
+  }
+
+  /** Finds the connections that are too old. */
+  sweep(): void {
+    const nowMs = this.#deps.clock.elapsed();
+    for (const [socket, endsMs] of this.#endsMs) {
+      if (nowMs >= endsMs) {
+        this.#endsMs.delete(socket);
+        this.#old.add(socket);
+      }
+    }
   }
 
   /**

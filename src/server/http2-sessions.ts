@@ -6,7 +6,7 @@ import { constants, type ServerHttp2Session, type ServerHttp2Stream } from "node
 import type { Socket } from "node:net";
 import type { Clock } from "../util/clock.js";
 import { mayTakeMore } from "../util/fair-share.js";
-import type { RpcServerLimits } from "./limits.js";
+import { connectionEnd, type RpcServerLimits } from "./limits.js";
 import { OpenStreams } from "./open-streams.js";
 
 /**
@@ -14,9 +14,9 @@ import { OpenStreams } from "./open-streams.js";
  *
  * - `greeting`: the client's SETTINGS have not come. → `open` when they do; cut at `headersTimeoutMs`.
  * - `open`: takes streams. → `closing` when the server drains, when it had no stream for
- *   `sessionIdleTimeoutMs`, or when either side ended the session.
+ *   `sessionIdleTimeoutMs`, when it is as old as `maxConnectionAgeMs`, or when either side ended the session.
  * - `closing`: GOAWAY is sent, open streams go on. Cut `lingerTimeoutMs` after the last of them, if the client
- *   has not closed the connection by then.
+ *   has not closed the connection by then; for its age, after `connectionGraceMs` in any case.
  *
  * Each ends when the connection does.
  */
@@ -26,6 +26,10 @@ interface TrackedSession {
   readonly socket: Socket;
   readonly streams: OpenStreams;
   phase: SessionPhase;
+  /** When it is too old to be used. */
+  readonly endsMs: number;
+  /** When it entered `closing`. */
+  closingSinceMs: number;
   /** When the phase began or, if later, when a sweep last found a stream or its trace. */
   sinceMs: number;
   /** What had come from the client at the last sweep, in bytes. */
@@ -46,9 +50,13 @@ export interface Http2SessionsDeps {
     | "lingerTimeoutMs"
     | "sessionWindowBytes"
     | "maxOpenStreams"
+    | "maxConnectionAgeMs"
+    | "connectionGraceMs"
     | "pingAfterMs"
     | "pingTimeoutMs"
   >;
+  /** Gives numbers in [0, 1). */
+  readonly random: () => number;
 }
 
 /** How often streams are counted, at most, while as many come as may be open. */
@@ -61,6 +69,7 @@ const RECOUNTS_MAX = 16;
 export class Http2Sessions {
   readonly #clock: Clock;
   readonly #limits: Http2SessionsDeps["limits"];
+  readonly #random: () => number;
   readonly #sessions = new Map<ServerHttp2Session, TrackedSession>();
   #nowMs: number;
   /** Streams of all sessions that were open at the last count, and those that came since. */
@@ -71,6 +80,7 @@ export class Http2Sessions {
   constructor(deps: Http2SessionsDeps) {
     this.#clock = deps.clock;
     this.#limits = deps.limits;
+    this.#random = deps.random;
     this.#nowMs = deps.clock.elapsed();
   }
 
@@ -85,6 +95,8 @@ export class Http2Sessions {
       socket,
       streams: new OpenStreams(),
       phase: "greeting",
+      endsMs: connectionEnd(this.#clock.elapsed(), this.#limits, this.#random),
+      closingSinceMs: 0,
       sinceMs: this.#clock.elapsed(),
       bytesRead: 0,
       heardMs: this.#clock.elapsed(),
@@ -169,16 +181,29 @@ export class Http2Sessions {
         }
         return;
       case "open":
-        if (quiet && ageMs >= this.#limits.sessionIdleTimeoutMs) {
+        if (this.#isTooOld(tracked, quiet) || (quiet && ageMs >= this.#limits.sessionIdleTimeoutMs)) {
           this.#enterClosing(tracked);
           session.close();
         }
         return;
       case "closing":
-        if (quiet && ageMs >= this.#limits.lingerTimeoutMs) {
+        if (
+          (quiet && ageMs >= this.#limits.lingerTimeoutMs) ||
+          (tracked.endsMs <= this.#nowMs &&
+            this.#nowMs - tracked.closingSinceMs >= this.#limits.connectionGraceMs)
+        ) {
           tracked.socket.destroy();
         }
     }
+  }
+
+  /**
+   * Whether a session is to end for its age. A stream that crosses the GOAWAY on its way is refused, and not every client
+   * tries such a call again by itself: so while the session is in use, a moment without a stream is waited for.
+   */
+  #isTooOld({ endsMs }: TrackedSession, quiet: boolean): boolean {
+    const overMs = this.#nowMs - endsMs;
+    return overMs >= (quiet ? 0 : this.#limits.connectionGraceMs);
   }
 
   /**
@@ -217,6 +242,7 @@ export class Http2Sessions {
   #enterClosing(tracked: TrackedSession): void {
     tracked.phase = "closing";
     tracked.sinceMs = this.#clock.elapsed();
+    tracked.closingSinceMs = tracked.sinceMs;
   }
 
   /**

@@ -59,6 +59,16 @@ export interface RpcServerLimits {
   readonly streamWindowBytes: number;
   /** The same for all streams of one session together. Default 1,048,576. */
   readonly sessionWindowBytes: number;
+  /**
+   * How long a connection may be used, in milliseconds, give or take a tenth: then its client is told to open another one,
+   * which a balancer may give to another instance. What is in flight is answered. 0: for ever. Default 600,000.
+   */
+  readonly maxConnectionAgeMs: number;
+  /**
+   * How long an old HTTP/2 session is used on until no stream is open, and then how long streams may go on in it, in
+   * milliseconds. Default 60,000.
+   */
+  readonly connectionGraceMs: number;
   /** Silence on a connection before TCP asks whether the peer is still there, in milliseconds. Default 60,000. */
   readonly tcpKeepAliveMs: number;
   /** How often the time-outs above are looked at, in milliseconds: no request has a timer. Default 1,000. */
@@ -70,6 +80,17 @@ export interface RpcServerLimits {
   readonly lateRequestMs: number;
   /** What `close()` gives the calls in flight, in milliseconds. Default 25,000. */
   readonly closeTimeoutMs: number;
+}
+
+/** When a connection that begins at `nowMs` is too old; at random, so that those that began together do not end together. */
+export function connectionEnd(
+  nowMs: number,
+  { maxConnectionAgeMs }: Pick<RpcServerLimits, "maxConnectionAgeMs">,
+  random: () => number,
+): number {
+  return maxConnectionAgeMs === 0
+    ? Number.POSITIVE_INFINITY
+    : nowMs + maxConnectionAgeMs * (0.9 + 0.2 * random());
 }
 
 /** The defaults that {@link RpcServerLimits} documents. */
@@ -92,6 +113,8 @@ export const DEFAULT_RPC_SERVER_LIMITS: RpcServerLimits = Object.freeze({
   maxRejectedStreams: 100,
   streamWindowBytes: 65_535,
   sessionWindowBytes: 1_048_576,
+  maxConnectionAgeMs: 600_000,
+  connectionGraceMs: 60_000,
   tcpKeepAliveMs: 60_000,
   sweepIntervalMs: 1_000,
   lateRequestMs: 250,

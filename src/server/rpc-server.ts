@@ -38,6 +38,8 @@ export interface RpcServerOptions {
   readonly limits?: Partial<RpcServerLimits>;
   /** Default: the machine's. HTTP/1.1's own time-outs always follow the machine's. */
   readonly clock?: Clock;
+  /** Gives numbers in [0, 1). Default: the machine's. */
+  readonly random?: () => number;
 }
 
 /**
@@ -71,12 +73,15 @@ export class RpcServer implements AsyncDisposable {
     this.#limits = { ...DEFAULT_RPC_SERVER_LIMITS, ...options.limits };
     this.#logger = options.logger;
     this.#clock = options.clock ?? systemClock;
+    const { random = Math.random } = options;
     this.#http1 = new Http1Connections({
       clock: this.#clock,
       lateRequestMs: this.#limits.lateRequestMs,
       lingerTimeoutMs: this.#limits.lingerTimeoutMs,
+      maxConnectionAgeMs: this.#limits.maxConnectionAgeMs,
+      random,
     });
-    this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits });
+    this.#http2 = new Http2Sessions({ clock: this.#clock, limits: this.#limits, random });
     const { maxConnections } = this.#limits;
     this.#drops = new DropLog({ clock: this.#clock, logger: this.#logger, maxConnections });
     this.#http2Server = this.#createHttp2Server();
@@ -188,6 +193,7 @@ export class RpcServer implements AsyncDisposable {
   #scheduleSweep(): void {
     this.#cancelSweep = this.#clock.schedule(this.#limits.sweepIntervalMs, () => {
       this.#entrance.sweep();
+      this.#http1.sweep();
       this.#http2.sweep();
       this.#drops.sweep();
       this.#scheduleSweep();

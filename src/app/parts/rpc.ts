@@ -136,6 +136,7 @@ function createRpcServer({
   tokens,
   logger,
   refusedCalls,
+  random,
 }: Needs): RpcServer {
   const limits = new BodyLimits(config);
   const refusesByHeader = tokens && refusesUnknown(tokens, methods);
@@ -169,8 +170,10 @@ function createRpcServer({
     limits: {
       requestTimeoutMs: config.requestTimeoutMs,
       keepAliveTimeoutMs: config.keepAliveTimeoutMs,
+      maxConnectionAgeMs: config.maxConnectionAgeMs,
       maxConnections: connectionsWithin(openFilesLimit(), config.maxConnections, logger),
     },
     logger,
+    random,
   });
 }
