@@ -21,7 +21,7 @@ import {
 } from "./config/setting.js";
 import { PROPERTY_PATTERN, REMOTE_IP_POLICIES } from "./ingest/admission.js";
 import { queueMinBytes } from "./ingest/event-queue.js";
-import { DEFAULT_BODY_LIMITS, DEFAULT_MAX_STOCK_CALLS } from "./rpc/limits.js";
+import { DEFAULT_REQUEST_MAX_BYTES } from "./rpc/limits.js";
 import { isProxyRange, PROXY_HEADERS } from "./server/caller-address.js";
 import { isOrigin } from "./server/cors.js";
 import { DEFAULT_RPC_SERVER_LIMITS } from "./server/limits.js";
@@ -129,15 +129,9 @@ const SERVICE_SETTINGS = {
     .describe(
       "Memory for queued events of all workers, those in flight included, in bytes. About 80 bytes an event.",
     ),
-  batchMaxEvents: wholeNumber(1, 100_000)
-    .prefault("10000")
-    .describe("Most events in one PushBatch, which is bounded by REQUEST_MAX_BYTES besides."),
   requestMaxBytes: wholeNumber(1024, 16 * 1024 * 1024)
-    .prefault(String(DEFAULT_BODY_LIMITS.requestMaxBytes))
+    .prefault(String(DEFAULT_REQUEST_MAX_BYTES))
     .describe("Largest request message, in bytes, after decompression."),
-  bodiesMaxBytes: wholeNumber(1024, 2 ** 36)
-    .prefault(String(DEFAULT_BODY_LIMITS.bodiesMaxBytes))
-    .describe("Memory of each worker for large requests that are still arriving, all together, in bytes."),
   requestTimeoutMs: wholeNumber(DEFAULT_RPC_SERVER_LIMITS.headersTimeoutMs, 3_600_000)
     .prefault(String(DEFAULT_RPC_SERVER_LIMITS.requestTimeoutMs))
     .describe("Longest time for a request to arrive, body included, in milliseconds."),
@@ -154,16 +148,6 @@ const SERVICE_SETTINGS = {
   maxConnections: wholeNumber(1, 1_000_000)
     .prefault(String(DEFAULT_RPC_SERVER_LIMITS.maxConnections))
     .describe("Most open connections of each worker on the RPC port; further ones are closed at once."),
-  maxCallsInFlight: wholeNumber(1, 1_000_000)
-    .prefault("10000")
-    .describe(
-      "Most calls of each worker that wait for ACK_MODE_DURABLE at a time; further ones are refused.",
-    ),
-  maxStockCalls: wholeNumber(1, 1_000_000)
-    .prefault(String(DEFAULT_MAX_STOCK_CALLS))
-    .describe(
-      "Most open calls of each worker that are not plain Push or PushBatch: compressed ones, those of browsers, health watches, reflection. Further ones are refused, and no address may have more than are free. About 50 KB each.",
-    ),
   spoolDir: filePath()
     .optional("DATA_DIR/spool")
     .describe("Folder for events that PostgreSQL cannot take now. Of one running service alone."),
@@ -277,17 +261,13 @@ export type Config = Omit<ServiceSettings, "spoolDir" | "adminHost"> & {
 /** What is wrong between settings that are sound by themselves. One that is not is left out of `settings`. */
 function contradictions(settings: Partial<ServiceSettings>): Faults {
   const { workers = 1, flushMaxRows = 0, queueMaxBytes = Number.POSITIVE_INFINITY } = settings;
-  const { requestMaxBytes = 0, bodiesMaxBytes = Number.POSITIVE_INFINITY, spoolMaxBytes = 0 } = settings;
-  const { tlsCertFile, tlsKeyFile, tlsClientCaFile } = settings;
+  const { spoolMaxBytes = 0, tlsCertFile, tlsKeyFile, tlsClientCaFile } = settings;
   const faults: Faults = [];
   // Both are for the whole service, and each worker gets its share.
   const given = workers === 1 ? "this FLUSH_MAX_ROWS" : `this FLUSH_MAX_ROWS and ${workers} WORKERS`;
   const queueMinimum = queueMinBytes(flushMaxRows) * workers;
   if (queueMaxBytes < queueMinimum) {
     faults.push(["queueMaxBytes", `must be at least ${queueMinimum} with ${given}`]);
-  }
-  if (bodiesMaxBytes < 2 * requestMaxBytes) {
-    faults.push(["bodiesMaxBytes", "must be at least twice REQUEST_MAX_BYTES"]);
   }
   const spoolMinimum = spoolMinBytes(flushMaxRows) * workers;
   if (spoolMaxBytes !== 0 && spoolMaxBytes < spoolMinimum) {

@@ -6,16 +6,15 @@ import type { UnaryInterceptor } from "./unary-method.js";
 
 /** Bounds of request bodies, in bytes. */
 export interface BodyLimitsOptions {
-  /** Largest message, after decompression. */
-  readonly requestMaxBytes: number;
-  /** Memory for the bodies of all requests together that are still arriving. */
-  readonly bodiesMaxBytes: number;
+  /** Largest message, after decompression. Default: 1 MiB. */
+  readonly requestMaxBytes?: number;
+  /** Memory for the bodies of all requests together that are still arriving. Default: 64 MiB. */
+  readonly bodiesMaxBytes?: number;
 }
 
-export const DEFAULT_BODY_LIMITS: BodyLimitsOptions = Object.freeze({
-  requestMaxBytes: 1024 * 1024,
-  bodiesMaxBytes: 64 * 1024 * 1024,
-});
+export const DEFAULT_REQUEST_MAX_BYTES = 1024 * 1024;
+/** Four of the largest messages that REQUEST_MAX_BYTES can allow, and 64 of the default size. */
+const DEFAULT_BODIES_MAX_BYTES = 64 * 1024 * 1024;
 
 /**
  * A body up to this size is not counted, in bytes. The number of requests bounds what such bodies take, and they are let
@@ -29,9 +28,9 @@ export class BodyLimits {
   readonly #bodiesMaxBytes: number;
   #usedBytes = 0;
 
-  constructor(options: BodyLimitsOptions = DEFAULT_BODY_LIMITS) {
-    this.requestMaxBytes = options.requestMaxBytes;
-    this.#bodiesMaxBytes = options.bodiesMaxBytes;
+  constructor(options: BodyLimitsOptions = {}) {
+    this.requestMaxBytes = options.requestMaxBytes ?? DEFAULT_REQUEST_MAX_BYTES;
+    this.#bodiesMaxBytes = options.bodiesMaxBytes ?? DEFAULT_BODIES_MAX_BYTES;
   }
 
   /** What counted bodies take now, in bytes. */
@@ -65,7 +64,7 @@ export class BodyLimits {
 }
 
 /** A call on the stock lane takes some 50 KB until it is over (Node 20, connect 2.1), and may last for ever. */
-export const DEFAULT_MAX_STOCK_CALLS = 4096;
+const MAX_STOCK_CALLS = 4096;
 
 /**
  * Most calls of one connection that stream, and so may last for ever: health watches, reflection. A session of HTTP/2 has
@@ -94,7 +93,7 @@ export class CallSlots {
   readonly #shares = new FairShare();
   #taken = 0;
 
-  constructor(count: number) {
+  constructor(count = MAX_STOCK_CALLS) {
     this.#count = count;
   }
 
@@ -113,11 +112,14 @@ export class CallSlots {
   }
 }
 
+/** Each takes a few hundred bytes until its batch is on stable storage. */
+const MAX_WAITING_CALLS = 10_000;
+
 /**
  * Makes the interceptor. Of all methods together at most `maxWaiting` calls wait for durability at a time; one more is
  * refused before its events are taken. All other calls go through, however many wait, and do not count.
  */
-export function limitWaiting(maxWaiting: number): UnaryInterceptor {
+export function limitWaiting(maxWaiting = MAX_WAITING_CALLS): UnaryInterceptor {
   let waiting = 0;
   const leave = () => {
     waiting -= 1;

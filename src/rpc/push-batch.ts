@@ -26,22 +26,24 @@ export interface BatchIntake extends EventIntake {
 export interface PushBatchHandlerDeps {
   readonly admission: BatchAdmission;
   readonly flusher: BatchIntake;
-  /** Most events in one call. */
-  readonly batchMaxEvents: number;
+  /** Most events in one call. Default: 10,000, as the contract says. */
+  readonly batchMaxEvents?: number;
   /** Hears of the events that are refused. Default: nobody reads it. */
   readonly rejections?: Rejections;
 }
+
+const BATCH_MAX_EVENTS = 10_000;
 
 /** Makes the handler. All events are judged and queued in one step, so a drain cannot come in between. */
 export function createPushBatchHandler(
   deps: PushBatchHandlerDeps,
 ): UnaryHandler<typeof StatsService.method.pushBatch> {
-  const { rejections = new Rejections() } = deps;
+  const { rejections = new Rejections(), batchMaxEvents = BATCH_MAX_EVENTS } = deps;
   return (request, call) => {
     const { events, ack, allOrNothing } = request;
     const intake = new Intake(deps, call);
     try {
-      requireSound(events.length, ack, deps.batchMaxEvents);
+      requireSound(events.length, ack, batchMaxEvents);
       const response = allOrNothing ? intake.takeAll(events) : intake.takeEach(events);
       intake.rejections.countIn(rejections);
       return ack === AckMode.DURABLE && intake.batches.length > 0

@@ -20,7 +20,7 @@ import { type CallerAddress, connectionAddress, connectionOf } from "../server/c
 import type { NodeServerResponse, RpcHandler } from "../server/rpc-handler.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import type { RefusesByHeader } from "./authentication.js";
-import { BodyLimits, CallSlots, DEFAULT_MAX_STOCK_CALLS, StreamingCalls } from "./limits.js";
+import { BodyLimits, CallSlots, StreamingCalls } from "./limits.js";
 import { forgetEndlessTimeout, PROTOCOL_OPTIONS } from "./protocol-options.js";
 import { answerTooManyCalls, answerUnknownMethod, blameCaller, explain } from "./refused-requests.js";
 import { UploadReader } from "./request-body.js";
@@ -54,7 +54,7 @@ export interface RpcDispatcherDeps {
   readonly limits?: BodyLimits;
   /** Calls that are refused before their message is read. Default: none. */
   readonly refusesByHeader?: RefusesByHeader | undefined;
-  /** Most calls that are open at a time; see {@link DEFAULT_MAX_STOCK_CALLS}, the default. */
+  /** Most calls that are open at a time; default: 4,096. */
   readonly maxCalls?: number;
 }
 
@@ -75,7 +75,7 @@ export function createRpcDispatcher(deps: RpcDispatcherDeps): RpcHandler {
     callerAddress = connectionAddress,
     limits = new BodyLimits(),
     refusesByHeader = () => false,
-    maxCalls = DEFAULT_MAX_STOCK_CALLS,
+    maxCalls,
   } = deps;
   const slots = new CallSlots(maxCalls);
   const streams = new StreamingCalls();

@@ -260,7 +260,7 @@ export const METRICS = {
     help: "Requests that were answered without a method.",
     labels: {
       reason:
-        "unknown_method: there is none of that name; malformed: the body or a header cannot be understood; too_many_calls: MAX_STOCK_CALLS are open; too_many_large_requests: BODIES_MAX_BYTES are on their way; unauthenticated: there is no valid token",
+        "unknown_method: there is none of that name; malformed: the body or a header cannot be understood; too_many_calls: as many calls are open as may, or as a connection may stream; too_many_large_requests: there is no room for a large body; unauthenticated: there is no valid token",
     },
     aggregator: "sum",
   },

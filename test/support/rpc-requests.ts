@@ -4,11 +4,11 @@ import { create, type MessageInitShape, toBinary, toJsonString } from "@bufbuild
 import fc from "fast-check";
 import { HealthCheckRequestSchema } from "../../gen/health/v1/health_pb.js";
 import { AckMode, PushRequestSchema } from "../../gen/stats/v1/stats_pb.js";
-import { DEFAULT_BODY_LIMITS } from "../../src/rpc/limits.js";
+import { DEFAULT_REQUEST_MAX_BYTES } from "../../src/rpc/limits.js";
 import { anyProperty, anyText } from "./arbitraries.js";
 import { FATE } from "./lane-pair.js";
 
-const REQUEST_MAX_BYTES = DEFAULT_BODY_LIMITS.requestMaxBytes;
+const REQUEST_MAX_BYTES = DEFAULT_REQUEST_MAX_BYTES;
 
 /** A request, before it is written in either version of HTTP. */
 export interface RpcRequest {

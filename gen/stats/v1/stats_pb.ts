@@ -138,7 +138,7 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
  */
 export type PushBatchRequest = Message<"stats.v1.PushBatchRequest"> & {
   /**
-   * The events: up to 10000 (the service's BATCH_MAX_EVENTS), in up to 1 MiB.
+   * The events: up to 10000, in up to 1 MiB.
    * With none, nothing happens.
    *
    * @generated from field: repeated stats.v1.Event events = 1;

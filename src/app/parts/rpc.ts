@@ -105,9 +105,8 @@ function createPushMethods(needs: Needs): UnaryMethod[] {
       ...interceptors,
       ...(config.role === "writer" ? [servedElsewhere(PUSHES_ELSEWHERE)] : []),
       permit("push"),
-      limitWaiting(config.maxCallsInFlight),
+      limitWaiting(),
     ],
-    batchMaxEvents: config.batchMaxEvents,
   });
 }
 
@@ -156,7 +155,6 @@ function createRpcServer({
     callerAddress,
     limits,
     refusesByHeader,
-    maxCalls: config.maxStockCalls,
   });
   const lanes = {
     handler: config.countsPage && config.role !== "edge" ? serveCountsPage(stock, logger) : stock,

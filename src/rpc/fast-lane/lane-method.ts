@@ -3,9 +3,7 @@ import {
   create,
   type DescMessage,
   fromBinary,
-  fromJson,
   fromJsonString,
-  type JsonValue,
   type MessageInitShape,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -66,20 +64,7 @@ export class LaneMethod {
   #decodeGenerically(bytes: Buffer, format: MessageFormat): RequestMessage | undefined {
     return format === "proto"
       ? fromBinary(this.#input, bytes, PROTOCOL_OPTIONS.binaryOptions)
-      : this.#decodeJson(bytes);
-  }
-
-  /**
-   * Like fromJsonString. That reads the text a second time, for keys that come twice, which costs as much as all the
-   * rest. Each member of an object has a colon: if there are no more of them than keys in a flat object, no key came
-   * twice.
-   */
-  #decodeJson(bytes: Buffer): RequestMessage | undefined {
-    const text = bytes.toString("utf8");
-    const value = JSON.parse(text) as JsonValue;
-    return countColons(bytes) === countFlatKeys(value)
-      ? fromJson(this.#input, value, PROTOCOL_OPTIONS.jsonOptions)
-      : fromJsonString(this.#input, text, PROTOCOL_OPTIONS.jsonOptions);
+      : fromJsonString(this.#input, bytes.toString("utf8"), PROTOCOL_OPTIONS.jsonOptions);
   }
 
   /** Calls the handler. If it answers with a plain value, so does this, before it returns. Never throws. */
@@ -133,29 +118,6 @@ export class LaneMethod {
   #serialize(message: MessageInitShape<DescMessage>, format: MessageFormat): Uint8Array {
     return this.#serialization.getO(format === "proto").serialize(create(this.#output, message));
   }
-}
-
-const COLON = ":".charCodeAt(0);
-
-function countColons(bytes: Buffer): number {
-  let count = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    if (bytes[i] === COLON) {
-      count += 1;
-    }
-  }
-  return count;
-}
-
-/** How many keys an object without objects in it has; undefined for all other values. */
-function countFlatKeys(value: JsonValue): number | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return undefined;
-  }
-  const members = Object.values(value);
-  return members.every((member) => typeof member !== "object" || member === null)
-    ? members.length
-    : undefined;
 }
 
 function isPromise<T extends object>(value: T | Promise<T>): value is Promise<T> {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { DEFAULT_BODY_LIMITS } from "../../../src/rpc/limits.js";
+import { DEFAULT_REQUEST_MAX_BYTES } from "../../../src/rpc/limits.js";
 import { type LanePair, type LanePort, openLanePair } from "../../support/lane-pair.js";
 import {
   anyHttp1Request,
@@ -14,7 +14,7 @@ import {
 } from "../../support/rpc-requests.js";
 import { exchangeHttp1, exchangeHttp2, http1Bytes, withSession } from "../../support/wire-clients.js";
 
-const REQUEST_MAX_BYTES = DEFAULT_BODY_LIMITS.requestMaxBytes;
+const REQUEST_MAX_BYTES = DEFAULT_REQUEST_MAX_BYTES;
 
 /** For thousands of cases. */
 const TIMEOUT_MS = 120_000;

@@ -38,7 +38,6 @@ async function open(lane: (typeof LANES)[number]): Promise<void> {
     admission: new Admission({ clock, ids: new EventIds({ now: clock.now }), properties: undefined }),
     flusher: new RoomyIntake(),
     interceptors: [],
-    batchMaxEvents: 10,
   });
   port = await openLanePort(methods, { hasFastLane: lane === "fast" });
 }
