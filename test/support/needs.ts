@@ -38,6 +38,20 @@ export const PGBOUNCER: Program = {
   debianPackage: "pgbouncer",
 };
 
+export const HAPROXY: Program = {
+  name: "HAProxy",
+  commands: ["haproxy"],
+  variable: "HAPROXY_PATH",
+  debianPackage: "haproxy",
+};
+
+export const NGINX: Program = {
+  name: "nginx",
+  commands: ["nginx"],
+  variable: "NGINX_PATH",
+  debianPackage: "nginx-light",
+};
+
 /** Debian installs servers in the first, which is on the PATH of root alone. */
 const USUAL_FOLDERS = ["/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/snap/bin"];
 
