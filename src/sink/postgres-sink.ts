@@ -5,6 +5,7 @@
 import type { Pool, PoolClient } from "pg";
 import type { Logger } from "pino";
 import { type EncodedBatch, tupleOffsets } from "../event/tuple-codec.js";
+import { awaitStandby, withoutDoubt } from "../postgres/commit-doubt.js";
 import { copyTuples, insertNewRows } from "../postgres/incoming-table.js";
 import { inTransaction, orAborted, withConnection } from "../postgres/pool.js";
 import { classifyFault, QUERY_CANCELED, sqlstateOf } from "../postgres/sqlstate.js";
@@ -46,20 +47,28 @@ export class PostgresSink implements Sink {
     const { signal } = options;
     try {
       await orAborted(signal, () => this.#prepare(signal));
-      return await withConnection(this.#pool, signal, async (client) => {
-        const result = await tryCopy(client, batch.chunks);
-        if ("fault" in result) {
-          this.#warnIfSlow(batch.rows, result.fault);
-          return await new Salvage(client, batch, options).run(result.fault);
-        }
-        this.#warnOfDropped(batch.rows, result.kept);
-        return { inserted: batch.rows, duplicates: 0, dead: 0 };
-      });
+      return await withConnection(this.#pool, signal, (client) =>
+        withoutDoubt(client, () => this.#write(client, batch, options)),
+      );
     } catch (error) {
       throw error instanceof SinkError
         ? error
         : new SinkError(classifyFault(error), sqlstateOf(error), error);
     }
+  }
+
+  async #write(client: PoolClient, batch: EncodedBatch, options: WriteOptions): Promise<WriteOutcome> {
+    const result = await tryCopy(client, batch.chunks);
+    if ("fault" in result) {
+      this.#warnIfSlow(batch.rows, result.fault);
+      const outcome = await new Salvage(client, batch, options).run(result.fault);
+      if (outcome.duplicates + outcome.dead > 0) {
+        await awaitStandby(client);
+      }
+      return outcome;
+    }
+    this.#warnOfDropped(batch.rows, result.kept);
+    return { inserted: batch.rows, duplicates: 0, dead: 0 };
   }
 
   /** At once, for the halves take their time, too, before the try ends. */
