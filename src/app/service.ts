@@ -152,7 +152,13 @@ export class Service implements Runnable {
       const { rows, setAsideRows } = await buffer.open();
       this.#container.cradle.ledger.recover(rows, setAsideRows);
     }
-    sharedBuffer?.onWritable(() => ifMade(this.#container, "flusher")?.retry());
+    // Made before what fills the books, so that it ends after that, and leaves the last of them.
+    const { processRecords } = this.#container.cradle;
+    processRecords?.start();
+    sharedBuffer?.onWritable(() => {
+      processRecords?.resume();
+      ifMade(this.#container, "flusher")?.retry();
+    });
   }
 
   async #unlessStopping<T>(step: T): Promise<Awaited<T>> {

@@ -17,29 +17,39 @@ const TIMEOUT_MS = 10_000;
 /** The parts that every status has. */
 const PARTS: readonly (keyof ServiceStatus)[] = ["liveness", "readiness", "events", "queue", "flush"];
 
-const SETTINGS = ["adminHost", "host", "adminPort"] as const;
+const ADMIN_SETTINGS = ["adminHost", "host", "adminPort"] as const;
+const BUFFER_SETTINGS = ["bufferUrl", "bufferCredentialsFile", "bufferStream"] as const;
+const SETTINGS = [...ADMIN_SETTINGS, ...BUFFER_SETTINGS] as const;
 
 interface StatusOptions {
   readonly adminUrl?: string;
   readonly json?: boolean;
+  readonly cluster?: boolean;
 }
 
 export const defineStatus: CommandDefinition = (command, line) => {
   command
     .description(
       "Show the state of a running service: health, queue, buffer, last flush, database.\n\n" +
-        "Ends with 0 if it is ready, 1 if it is not, 69 if no service answers.",
+        "With --cluster it adds up the books of all processes that share the buffer at BUFFER_URL, and what is in it.\n\n" +
+        "Ends with 0 if it is ready, 1 if it is not, 69 if no service answers. With --cluster: 0 if all books are known and " +
+        "no event is missing, 1 if not, 69 if NATS does not answer.",
     )
     .option("--admin-url <URL>", "its admin port (default: the one at ADMIN_HOST and ADMIN_PORT)", parseUrl)
+    .option("--cluster", "all processes that share the buffer at BUFFER_URL")
     .option("--json", "all of it as one line of JSON");
   line.runs(command, SETTINGS, showStatus);
 };
 
 async function showStatus({
-  options: { adminUrl, json },
+  options: { adminUrl, json, cluster },
   read,
 }: Call<StatusOptions, (typeof SETTINGS)[number]>): Promise<number> {
-  const base = adminUrl ?? adminUrlOf(read(...SETTINGS));
+  if (cluster === true) {
+    const { showCluster } = await import("./status-cluster.js");
+    return showCluster(read(...BUFFER_SETTINGS), json === true);
+  }
+  const base = adminUrl ?? adminUrlOf(read(...ADMIN_SETTINGS));
   let status: ServiceStatus;
   try {
     status = await fetchStatus(base);
@@ -51,7 +61,7 @@ async function showStatus({
   return status.liveness.ok && status.readiness.ok ? 0 : 1;
 }
 
-function adminUrlOf({ adminHost, host, adminPort }: Pick<Settings, (typeof SETTINGS)[number]>): string {
+function adminUrlOf({ adminHost, host, adminPort }: Pick<Settings, (typeof ADMIN_SETTINGS)[number]>): string {
   checkFixedPort(adminPort, "ADMIN_PORT", "--admin-url");
   return urlOf("http", adminHost ?? host, adminPort);
 }

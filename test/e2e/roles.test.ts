@@ -109,6 +109,34 @@ describeWith(NATS_SERVER, "edges and writers", (program) => {
     expect(await storedIds()).toEqual(acknowledged);
   }, 120_000);
 
+  it("are added up by status --cluster, and one that was killed is named", async () => {
+    await using edge = await startEdge();
+    await using killed = await startEdge();
+    await using writer = await startWriter();
+    await pushMany(edge.url, { count: 100, connections: 4, ack: "ACK_MODE_DURABLE" });
+    await until(async () => (await storedIds()).size === 100, "100 rows");
+    const cluster = async () => {
+      const command = ServiceProcess.spawn(["status", "--cluster"], shared());
+      const { status } = await command.ended();
+      return { status, text: command.stdout };
+    };
+    await until(async () => (await cluster()).text.includes("2 edge, 1 writer"), "all three to answer");
+    const quiet = await cluster();
+    expect(quiet).toMatchObject({ status: 0 });
+    expect(quiet.text).toMatch(/accepted +100 events/);
+    expect(quiet.text).toMatch(/stream +0 events/);
+    expect(quiet.text).toMatch(/written +100 inserted/);
+    expect(quiet.text).toMatch(/no event is missing/);
+
+    expect(await writer.stop()).toMatchObject({ status: 0 });
+    await killed.stop("SIGKILL");
+    const after = await cluster();
+    expect(after.status).toBe(1);
+    expect(after.text).toMatch(/processes +1 edge, 1 stopped in order/);
+    expect(after.text).toMatch(new RegExp(`UNKNOWN +edge .* ${killed.pid}: no answer`));
+    expect(after.text).toMatch(/written +100 inserted/);
+  }, 60_000);
+
   it("say where to go when a call is for the other role", async () => {
     await using edge = await startEdge();
     await using writer = await startWriter();

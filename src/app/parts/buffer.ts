@@ -1,9 +1,13 @@
 /** The buffer: JetStream where there is a BUFFER_URL, else the spool. */
+import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { BatchBuffer } from "../../buffer/buffer.js";
 import { JetStreamBuffer } from "../../buffer/jetstream/jetstream-buffer.js";
 import { parseNatsUrl } from "../../buffer/jetstream/nats-url.js";
+import { ProcessRecords } from "../../buffer/jetstream/process-records.js";
 import { Spool } from "../../buffer/spool/spool.js";
+import { version } from "../../util/package-info.js";
+import type { IngestParts } from "./ingest.js";
 import { part, type Registrations } from "./part.js";
 import type { ProcessParts } from "./process.js";
 
@@ -12,14 +16,17 @@ export interface BufferParts {
   readonly buffer: BatchBuffer | undefined;
   /** The buffer, if processes share it. */
   readonly sharedBuffer: JetStreamBuffer | undefined;
+  /** undefined: processes share no buffer. */
+  readonly processRecords: ProcessRecords | undefined;
 }
 
-type Needs = BufferParts & ProcessParts;
+type Needs = BufferParts & ProcessParts & Pick<IngestParts, "ledger" | "queue">;
 
 export function bufferParts(): Registrations<BufferParts> {
   return {
     sharedBuffer: part(createJetStreamBuffer, (buffer) => buffer?.close()),
     buffer: part(createBuffer, (buffer) => buffer?.close()),
+    processRecords: part(createProcessRecords, (records) => records?.close()),
   };
 }
 
@@ -45,6 +52,20 @@ function createJetStreamBuffer({ config, clock, random, logger }: Needs): JetStr
         clientName: `stats-service ${role} ${hostname()} ${process.pid}`,
         clock,
         random,
+        logger,
+      });
+}
+
+function createProcessRecords(needs: Needs): ProcessRecords | undefined {
+  const { config, sharedBuffer, ledger, queue, clock, logger } = needs;
+  const own = { id: randomUUID(), role: config.role, host: hostname(), pid: process.pid, version };
+  return sharedBuffer === undefined
+    ? undefined
+    : new ProcessRecords({
+        stream: config.bufferStream,
+        connection: () => sharedBuffer.connection,
+        read: () => ({ ...own, events: ledger.read(), queued: queue.rows }),
+        clock,
         logger,
       });
 }

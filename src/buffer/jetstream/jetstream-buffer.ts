@@ -2,7 +2,7 @@
  * The buffer that several machines share: batches are messages of a JetStream work queue, stored when a quorum of its
  * servers has them, and taken by any process that writes to PostgreSQL.
  */
-import { headers, type MsgHdrs } from "@nats-io/transport-node";
+import { headers, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import type { Logger } from "pino";
 import type { EncodedBatch } from "../../event/tuple-codec.js";
 import type { Clock } from "../../util/clock.js";
@@ -127,6 +127,11 @@ export class JetStreamBuffer implements BatchBuffer<DeliveredBatch> {
   /** Why nothing can be stored or taken now, if that is not a matter of room. */
   get fault(): unknown {
     return this.#link.fault;
+  }
+
+  /** For what processes say to each other; undefined while there is none. */
+  get connection(): NatsConnection | undefined {
+    return this.#link.session?.connection;
   }
 
   /** What is in the stream was never this process's: nothing is recovered. */

@@ -196,7 +196,7 @@ export class JetStreamLink {
   }
 
   async #connect(): Promise<NatsConnection> {
-    const connecting = connect(this.#options());
+    const connecting = connect(connectionOptions(this.#deps));
     const connection = await this.#unlessClosing(connecting).catch((error: unknown) => {
       // One that comes when nobody waits for it any more.
       connecting.then(
@@ -214,27 +214,6 @@ export class JetStreamLink {
       }
     });
     return connection;
-  }
-
-  #options(): ConnectionOptions {
-    const {
-      servers: { servers, isTls, ...login },
-      credentialsFile,
-      clientName,
-    } = this.#deps;
-    return {
-      servers: [...servers],
-      ...login,
-      ...(credentialsFile !== undefined && {
-        authenticator: credsAuthenticator(() => readFileSync(credentialsFile)),
-      }),
-      ...(isTls && { tls: {} }),
-      name: clientName,
-      reconnect: false,
-      timeout: CONNECT_TIMEOUT_MS,
-      pingInterval: PING_INTERVAL_MS,
-      noAsyncTraces: true,
-    };
   }
 
   async #prepare(connection: NatsConnection): Promise<JetStreamSession> {
@@ -320,4 +299,25 @@ function refusalLine(error: unknown): string {
 export function mayBeGone(error: unknown): boolean {
   const name = (error as { name?: unknown } | null)?.name;
   return name === "JetStreamNotEnabled" || name === "NoRespondersError" || apiCode(error) === 10_059;
+}
+
+/** How every connection to NATS is made. */
+export function connectionOptions({
+  servers: { servers, isTls, ...login },
+  credentialsFile,
+  clientName,
+}: Pick<JetStreamLinkDeps, "servers" | "credentialsFile" | "clientName">): ConnectionOptions {
+  return {
+    servers: [...servers],
+    ...login,
+    ...(credentialsFile !== undefined && {
+      authenticator: credsAuthenticator(() => readFileSync(credentialsFile)),
+    }),
+    ...(isTls && { tls: {} }),
+    name: clientName,
+    reconnect: false,
+    timeout: CONNECT_TIMEOUT_MS,
+    pingInterval: PING_INTERVAL_MS,
+    noAsyncTraces: true,
+  };
 }

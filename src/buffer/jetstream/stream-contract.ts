@@ -31,6 +31,8 @@ export interface StreamNames {
   /** Where messages lie that cannot be read. */
   readonly setAside: string;
   readonly setAsideSubject: string;
+  /** Where processes tell of themselves. */
+  readonly processes: string;
 }
 
 export interface StreamWishes {
@@ -65,7 +67,12 @@ const NAME_IN_USE = 10_058;
 const STORAGE_EXCEEDED = 10_047;
 
 export function streamNames(stream: string): StreamNames {
-  return { batches: stream, setAside: `${stream}_set_aside`, setAsideSubject: `${stream}.set-aside` };
+  return {
+    batches: stream,
+    setAside: `${stream}_set_aside`,
+    setAsideSubject: `${stream}.set-aside`,
+    processes: `${stream}_processes`,
+  };
 }
 
 /** The number of replicas that a stream is made with, or must have at least. */
@@ -103,6 +110,19 @@ export function batchStream(names: StreamNames, wishes: StreamWishes, server: Se
     storage: StorageType.File,
     num_replicas: wantedReplicas(wishes, server),
     max_bytes: boundsWorkQueues(server.version) ? wishes.maxBytes : -1,
+  };
+}
+
+/** The stream of what processes tell of themselves; no event is in it. */
+function recordStream({ batches, processes }: StreamNames, replicas: number): StreamWish {
+  return {
+    name: processes,
+    subjects: [`${batches}.process.*`],
+    retention: RetentionPolicy.Limits,
+    discard: DiscardPolicy.Old,
+    storage: StorageType.File,
+    num_replicas: replicas,
+    max_msgs_per_subject: 1,
   };
 }
 
@@ -181,6 +201,7 @@ export async function keepContract(
     num_replicas: wanted.num_replicas,
     max_bytes: SET_ASIDE_MAX_BYTES,
   });
+  await findOrMakeStream(manager, recordStream(names, wanted.num_replicas));
   const consumer = await findOrMakeConsumer(manager, names);
   refuse(`the consumer ${CONSUMER} of the stream ${names.batches}`, consumerFaults(consumer.config, names));
   made.push(...(isNew ? [names.batches] : []), ...(aside.isNew ? [names.setAside] : []));
