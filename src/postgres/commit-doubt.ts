@@ -6,6 +6,7 @@
  * shutdown) the statement succeeds with a warning, and the row may be on the primary alone.
  */
 import type { PoolClient } from "pg";
+import { asTransaction } from "./pool.js";
 
 /** What was written is on the primary; whether the standby has it is not known. Worth another try. */
 export class CommitInDoubtError extends Error {
@@ -56,5 +57,5 @@ export async function withoutDoubt<T>(client: PoolClient, work: () => Promise<T>
  * there already were perhaps committed in doubt, and a transaction that writes nothing waits for nobody.
  */
 export async function awaitStandby(client: PoolClient): Promise<void> {
-  await client.query(WRITE_SOMETHING);
+  await client.query(asTransaction(client, WRITE_SOMETHING));
 }
