@@ -195,7 +195,89 @@ describe("the Kubernetes manifests", () => {
   });
 });
 
+describe("the Kubernetes manifests of edges and writers", () => {
+  interface Manifest {
+    readonly kind: string;
+    readonly metadata: { readonly name: string };
+    readonly spec: StatefulSet["spec"] & { readonly scaleTargetRef: { readonly name: string } };
+  }
+
+  interface EnvVariable {
+    readonly name: string;
+    readonly value?: string;
+  }
+
+  async function roles(): Promise<{ role: string; manifest: Manifest; settings: Record<string, string> }[]> {
+    const settings = await envFile("ops/kubernetes/cluster/settings.env");
+    return Promise.all(
+      ["edge", "writer"].map(async (role) => {
+        const all = await manifests<Manifest>(`cluster/${role}s.yaml`);
+        const manifest = all.find(({ kind }) => kind === "Deployment");
+        if (manifest === undefined) {
+          throw new Error(`there is no Deployment of ${role}s`);
+        }
+        return { role, manifest, settings };
+      }),
+    );
+  }
+
+  it("give each role settings that it starts with, and an edge no database and no volume for data", async () => {
+    for (const { role, manifest, settings } of await roles()) {
+      const [container] = manifest.spec.template.spec.containers;
+      const env = container.env as readonly EnvVariable[];
+      const database = env.some(({ name }) => name === "DATABASE_URL") ? "postgres://h/d" : undefined;
+      expect(database !== undefined).toBe(role === "writer");
+      const own = Object.fromEntries(env.map(({ name, value }) => [name, value ?? "postgres://h/d"]));
+      expect(Object.keys({ ...settings, ...own }).filter((name) => !SETTINGS.has(name))).toEqual([]);
+      const config = loadConfig({ ...settings, ...own });
+      expect(config.role).toBe(role);
+      expect(manifest.spec.volumeClaimTemplates).toBeUndefined();
+      expect(manifest.spec.template.spec.terminationGracePeriodSeconds * 1000).toBeGreaterThan(
+        longestStopMs(config),
+      );
+      const mounts = container.volumeMounts.map(({ mountPath }) => mountPath);
+      for (const file of [config.authTokensFile, config.tlsCertFile, config.tlsKeyFile]) {
+        expect(mounts).toContain(dirname(file ?? ""));
+      }
+    }
+  });
+
+  it("scale edges by their use of the processor", async () => {
+    const all = await manifests<Manifest>("cluster/edges.yaml");
+    const scaler = all.find(({ kind }) => kind === "HorizontalPodAutoscaler");
+    expect(scaler?.spec.scaleTargetRef.name).toBe("stats-edge");
+  });
+
+  it("are all in the kustomization, with this package's version", async () => {
+    const [kustomization] = await manifests<{ resources: string[]; images: { newTag: string }[] }>(
+      "cluster/kustomization.yaml",
+    );
+    const { version } = JSON.parse(await read("package.json")) as { version: string };
+    expect(kustomization?.images[0]?.newTag).toBe(version);
+    for (const name of kustomization?.resources ?? []) {
+      expect((await manifests(`cluster/${name}`)).length).toBeGreaterThan(0);
+    }
+  });
+});
+
 describe("the image and the compose file", () => {
+  it("start edges and writers with settings of their roles in the profile cluster", async () => {
+    const { services } = parse(await read("docker-compose.yml"), { merge: true }) as {
+      services: Record<string, ComposeService & { readonly profiles?: readonly string[] }>;
+    };
+    for (const [name, role] of [
+      ["edge-1", "edge"],
+      ["edge-2", "edge"],
+      ["writer-1", "writer"],
+      ["writer-2", "writer"],
+    ] as const) {
+      const service = services[name];
+      expect(service?.profiles).toEqual(["cluster"]);
+      expect(loadConfig(service?.environment ?? {}).role).toBe(role);
+    }
+    expect(Object.keys(services).filter((name) => name.startsWith("nats-"))).toHaveLength(3);
+  });
+
   interface ComposeService {
     readonly environment: Record<string, string>;
     readonly ports: readonly string[];
