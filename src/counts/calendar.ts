@@ -134,6 +134,11 @@ export interface TimeRange {
   readonly end: number;
 }
 
+/** Whether two ranges have a moment in common. */
+export function overlaps(a: TimeRange, b: TimeRange): boolean {
+  return a.start < b.end && b.start < a.end;
+}
+
 /** A time on the wall, moved back. A day that its new month does not have is where the month after begins. */
 export function shiftWallBack(wall: number, shift: WallShift): number {
   if ("ms" in shift) {

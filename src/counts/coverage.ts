@@ -1,7 +1,7 @@
 /** What an answer counted, and how sure it is; decides which tiers answer and says so where none do. */
-import { BUCKET_UNITS, type BucketUnit, bucketEdges, type TimeRange } from "./calendar.js";
+import { BUCKET_UNITS, type BucketUnit, bucketEdges, overlaps, type TimeRange } from "./calendar.js";
 import { type Fit, RangeNotKeptError } from "./query-errors.js";
-import { overlaps, type Snapshot } from "./snapshot.js";
+import type { Snapshot } from "./snapshot.js";
 import { coverBuckets, freshnessOf, type Segment, type TierState } from "./tiers.js";
 import { DAY_MS } from "./time-units.js";
 import { findTimeZone, type TimeZone } from "./time-zone.js";

@@ -71,11 +71,6 @@ function tierStates(rows: readonly StateRow[]): TierState[] {
   });
 }
 
-/** Whether two ranges have a moment in common. */
-export function overlaps(a: TimeRange, b: TimeRange): boolean {
-  return a.start < b.end && b.start < a.end;
-}
-
 /** Times as PostgreSQL reads them. */
 export function timestamps(times: readonly number[]): string[] {
   return times.map((time) => new Date(time).toISOString());
