@@ -118,7 +118,7 @@ function describeRoles(records: readonly ProcessRecord[]): string {
   for (const { role } of records) {
     counts.set(role, (counts.get(role) ?? 0) + 1);
   }
-  const parts = [...counts].sort().map(([role, count]) => `${count} ${role}`);
+  const parts = [...counts.keys()].sort().map((role) => `${counts.get(role)} ${role}`);
   return parts.length === 0 ? "none answers" : parts.join(", ");
 }
 

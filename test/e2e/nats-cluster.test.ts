@@ -13,7 +13,7 @@ import { until } from "../support/wait.js";
 /** Names a cluster of three, and what is done to it while events are pushed. */
 interface Fault {
   readonly name: string;
-  strike(nats: NatsServers, leader: NatsServer, follower: NatsServer): Promise<void>;
+  readonly strike: (nats: NatsServers, leader: NatsServer, follower: NatsServer) => Promise<void>;
 }
 
 const FAULTS: readonly Fault[] = [
