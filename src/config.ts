@@ -1,7 +1,6 @@
 /** The settings: reads the environment, once, checks all of it, and says every fault at the same time. */
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { NATS_URL_EXAMPLE, NATS_URL_RULE, parseNatsUrl } from "./buffer/jetstream/nats-url.js";
 import { spoolMinBytes } from "./buffer/spool/spool.js";
 import { COMMAND_SETTINGS, RETENTION_MIN_DAYS } from "./config/command-settings.js";
 import {
@@ -65,15 +64,6 @@ function workerCount() {
 
 function isWorkerCount(value: unknown): value is number {
   return typeof value === "number" && value >= 1 && value <= WORKERS_MAX;
-}
-
-function isNatsUrl(value: string): boolean {
-  try {
-    parseNatsUrl(value);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Each setting under its name in code: how it is read, what it is when absent, what it means. In docs' order. */
@@ -156,21 +146,9 @@ const SERVICE_SETTINGS = {
     .describe(
       "Space for those events on disk, in bytes, counted in blocks of 4 KiB. 0: none are kept there.",
     ),
-  bufferUrl: text()
-    .refine(isNatsUrl, NATS_URL_RULE)
-    .meta({ format: NATS_URL_EXAMPLE })
-    .optional()
-    .describe(
-      "NATS servers with JetStream whose stream is the buffer in place of the spool, shared by all processes that name it; tls:// for TLS. Absent: the spool is the buffer.",
-    ),
-  bufferCredentialsFile: filePath()
-    .optional()
-    .describe("Credentials for the NATS servers, as `nsc` writes them. Read again for each connection."),
-  bufferStream: text()
-    .refine((name) => /^[A-Za-z0-9_-]{1,64}$/.test(name), "must be letters, digits, _ and -")
-    .meta({ format: "letters, digits, _ and -" })
-    .prefault("stats")
-    .describe("Name of the stream. It is made when it is missing, and checked when it is there."),
+  bufferUrl: COMMAND_SETTINGS.bufferUrl,
+  bufferCredentialsFile: COMMAND_SETTINGS.bufferCredentialsFile,
+  bufferStream: COMMAND_SETTINGS.bufferStream,
   bufferReplicas: wholeNumber(1, 5)
     .optional()
     .describe("Servers that have each batch of the stream. Absent: 3 in a cluster, 1 on a single server."),

@@ -3,7 +3,7 @@ import { connect } from "@nats-io/transport-node";
 import { connectionOptions } from "../buffer/jetstream/jetstream-link.js";
 import { parseNatsUrl } from "../buffer/jetstream/nats-url.js";
 import { type ClusterReading, type ProcessRecord, readCluster } from "../buffer/jetstream/process-records.js";
-import type { Settings } from "../config.js";
+import type { Settings } from "../config/command-settings.js";
 import { messageOf } from "../util/error-message.js";
 import { EXIT_UNREACHABLE, UsageError } from "./command.js";
 import { complain, formatBytes, formatCount, print } from "./print.js";

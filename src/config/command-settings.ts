@@ -2,6 +2,7 @@
  * The settings that commands read, those of the service among them: where it is, where its database is. They load nothing
  * of the service, so that a command is there at once.
  */
+import { NATS_URL_EXAMPLE, NATS_URL_RULE, parseNatsUrl } from "../buffer/jetstream/nats-url.js";
 import { parseConnectionString } from "../postgres/connection-string.js";
 import { messageOf } from "../util/error-message.js";
 import {
@@ -27,6 +28,15 @@ function connectionStringFault(value: string): string | undefined {
     return undefined;
   } catch (error) {
     return messageOf(error);
+  }
+}
+
+function isNatsUrl(value: string): boolean {
+  try {
+    parseNatsUrl(value);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -77,6 +87,21 @@ export const COMMAND_SETTINGS = {
     .describe(
       "Certificate chain of the RPC port, in PEM. Read again when it changes, and on SIGHUP. Absent: no TLS.",
     ),
+  bufferUrl: text()
+    .refine(isNatsUrl, NATS_URL_RULE)
+    .meta({ format: NATS_URL_EXAMPLE })
+    .optional()
+    .describe(
+      "NATS servers with JetStream whose stream is the buffer in place of the spool, shared by all processes that name it; tls:// for TLS. Absent: the spool is the buffer.",
+    ),
+  bufferCredentialsFile: filePath()
+    .optional()
+    .describe("Credentials for the NATS servers, as `nsc` writes them. Read again for each connection."),
+  bufferStream: text()
+    .refine((name) => /^[A-Za-z0-9_-]{1,64}$/.test(name), "must be letters, digits, _ and -")
+    .meta({ format: "letters, digits, _ and -" })
+    .prefault("stats")
+    .describe("Name of the stream. It is made when it is missing, and checked when it is there."),
   statsUrl: text()
     .refine(isHttpUrl, "must be a URL such as http://127.0.0.1:3000")
     .meta({ format: "http:// or https:// URL" })
