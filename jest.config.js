@@ -12,6 +12,13 @@ const withPostgres = {
   globalTeardown: "<rootDir>/test/support/global-teardown.js",
 };
 
+const restart = {
+  ...shared,
+  ...withPostgres,
+  displayName: "restart",
+  testMatch: ["<rootDir>/test/restart/**/*.test.ts"],
+};
+
 /** @type {import("jest").Config} */
 export default {
   // Most tests wait for processes, so three keep two cores busy; each also takes its share of the server's connections.
@@ -41,5 +48,7 @@ export default {
       displayName: "browser",
       testMatch: ["<rootDir>/test/browser/**/*.test.ts"],
     },
+    // Minutes, and proxies that few machines have: `npm run test:restart` runs them.
+    ...(process.env.RESTART_TESTS === "on" ? [restart] : []),
   ],
 };

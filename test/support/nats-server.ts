@@ -1,12 +1,13 @@
 /** NATS servers with JetStream for tests, one alone or a cluster of three, on loopback; each keeps its files apart. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { freePort } from "./free-port.js";
+import { until } from "./wait.js";
 
 interface NatsServerOptions {
   /** The file to run. */
@@ -95,8 +96,11 @@ export class NatsServer {
   }
 
   /** Lets it hang, as if the network to it were cut; `resume` ends that. */
-  pause(): void {
+  async pause(): Promise<void> {
+    const pid = this.#process?.pid;
     this.#process?.kill("SIGSTOP");
+    // The signal takes its time on another core: until then the server still answers.
+    await until(async () => (await stateOf(pid)) === "T", "the server to hang");
   }
 
   resume(): void {
@@ -157,4 +161,10 @@ export class NatsServers {
     await Promise.all(this.servers.map((server) => server.kill()));
     await rm(this.#root, { recursive: true, force: true });
   }
+}
+
+/** What /proc says a process does, by its letter; where there is no /proc, it is taken for stopped. */
+async function stateOf(pid: number | undefined): Promise<string> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => ") T");
+  return stat.replace(/^.*\) /s, "").charAt(0);
 }

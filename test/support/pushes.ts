@@ -41,7 +41,12 @@ export function push(
         });
         response.on("error", reject);
         response.on("end", () => {
-          resolve({ status: response.statusCode ?? 0, body: JSON.parse(text || "{}") as Answer["body"] });
+          try {
+            resolve({ status: response.statusCode ?? 0, body: JSON.parse(text || "{}") as Answer["body"] });
+          } catch {
+            // A proxy's own page, for example.
+            reject(new Error(`status ${response.statusCode}, and no JSON: ${text.slice(0, 200)}`));
+          }
         });
       },
     );

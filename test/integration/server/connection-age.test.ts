@@ -135,8 +135,10 @@ class Http2Caller {
     const { json } = pushesOf(event);
     const headers =
       timeoutMs === undefined ? json.headers : [...json.headers, ["connect-timeout-ms", timeoutMs] as const];
-    const answer = await exchangeHttp2(this.#session, { ...json, headers });
-    return Number(answer.headers?.[":status"]);
+    const answer = await exchangeHttp2(this.#session, { ...json, headers }).catch(() => undefined);
+    const status = answer?.headers?.[":status"];
+    // A stream that crossed the GOAWAY was not processed: each client of gRPC makes it again, on a new connection.
+    return status === undefined ? this.push(event, timeoutMs) : Number(status);
   }
 
   async goaway(): Promise<void> {

@@ -251,7 +251,7 @@ describeWith(NATS_SERVER, "JetStreamBuffer", (program) => {
 
   it("gives up a server that hangs within seconds, and the batch is the caller's still", async () => {
     const buffer = await open();
-    nats.one.pause();
+    await nats.one.pause();
     try {
       const began = performance.now();
       await expect(buffer.store(batchOf(1))).rejects.toThrow();
